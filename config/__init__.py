@@ -1,0 +1,1 @@
+"""Settings, logging and telemetry set-up. Imports no other room."""

@@ -1,0 +1,46 @@
+"""JSON logs: one object a line, static messages, values as fields. Secrets are masked by pattern."""
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from config.settings import Settings
+
+_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
+_SECRET = re.compile(r"umb_[a-z0-9]{12}_[A-Za-z0-9_-]{20,}|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)|(?i:bearer\s+)\S+")
+MASK = "***"
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as JSON: time, level, logger, message, the record's extra fields, the traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line without secrets."""
+        fields: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= {name: value for name, value in vars(record).items() if name not in _KNOWN}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return mask(json.dumps(fields, default=str, ensure_ascii=False))
+
+
+def mask(text: str) -> str:
+    """Replace API keys, bearer tokens and passwords in URLs."""
+    return _SECRET.sub(MASK, text)
+
+
+def set_up(settings: Settings) -> None:
+    """Send all logs of this process to stderr as JSON; replaces handlers set up before."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    for noisy in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

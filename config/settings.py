@@ -1,0 +1,110 @@
+"""The only reader of the environment.
+
+Every setting is an environment variable ``UMBEL_<NAME>`` (upper case) and is described here once;
+``docs/settings.md`` repeats these lines and a test keeps the two equal.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_PEPPER = "development-only-pepper"
+
+
+class Settings(BaseSettings):
+    """One frozen tree of values; times are in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="UMBEL_", frozen=True, extra="ignore")
+
+    environment: Literal["development", "production"] = Field(
+        "production", description="`development` allows the built-in pepper; `production` refuses it."
+    )
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://umbel@127.0.0.1:5432/umbel"), description="PostgreSQL, the record."
+    )
+    database_pool: int = Field(10, ge=1, le=200, description="Connections a web process may hold.")
+    database_connect_timeout_s: int = Field(3, ge=1, description="Give up connecting to PostgreSQL after this long.")
+    statement_timeout_s: int = Field(15, ge=1, description="A statement running longer is cancelled by PostgreSQL.")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis: Celery's broker and the push channel. Expendable."
+    )
+    redis_timeout_s: float = Field(1.0, gt=0, description="How long a request waits for Redis before going on without.")
+    redis_pause_s: float = Field(5.0, gt=0, description="After a Redis failure, do not try again for this long.")
+    key_pepper: SecretStr = Field(
+        SecretStr(DEVELOPMENT_PEPPER),
+        description="Secret mixed into stored API key digests. Keep it out of the database.",
+    )
+
+    web_host: str = Field("127.0.0.1", description="Address the front binds.")
+    web_port: int = Field(8080, ge=0, le=65535, description="Port of REST, WebSockets and the docs page.")
+    web_workers: int = Field(1, ge=1, description="gunicorn worker processes.")
+    web_connections: int = Field(6000, ge=10, description="Open connections one web process accepts.")
+    allowed_origins: list[str] = Field(
+        [], description="Origins a browser may open a WebSocket from, besides the server's own (a JSON list)."
+    )
+    max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="A larger request body is refused with 413.")
+    ticket_ttl_s: int = Field(30, ge=1, description="Life of a WebSocket ticket.")
+    heartbeat_s: float = Field(
+        30, gt=0, description="Heartbeat on every stream; a peer silent for twice this is dropped."
+    )
+    stream_queue: int = Field(256, ge=1, description="Frames buffered for one reader before it falls back to rows.")
+    stream_sweep_s: float = Field(5, gt=0, description="How often watched tasks are compared with their rows.")
+    long_poll_max_s: float = Field(30, ge=0, description="Upper bound of `?wait=`.")
+
+    lease_s: float = Field(30, gt=0, description="A run not renewed for this long may be claimed by another worker.")
+    worker_concurrency: int = Field(
+        200, ge=1, description="Runs a worker process holds at once, unless `-c` says otherwise."
+    )
+    control_every_s: float = Field(
+        1, gt=0, description="How often a worker asks PostgreSQL for cancel and pause requests."
+    )
+    max_attempts: int = Field(
+        4, ge=1, description="Tries of a run whose errors are retryable, unless the task says otherwise."
+    )
+    max_crashes: int = Field(3, ge=1, description="A run that lost its worker this often becomes dead.")
+    retry_base_s: float = Field(1, gt=0, description="First retry delay; doubles each time.")
+    retry_max_s: float = Field(300, gt=0, description="Longest retry delay, and longest `retry_after` honoured.")
+    step_timeout_s: float = Field(300, gt=0, description="A step running longer fails with `step_timeout`.")
+    timer_inline_s: float = Field(2, ge=0, description="Shorter waits stay in memory; longer ones free their slot.")
+    drain_s: float = Field(20, gt=0, description="On SIGTERM, how long running steps may take to reach a boundary.")
+    store_threads: int = Field(2, ge=1, le=16, description="Database connections a worker process commits through.")
+    delta_every_ms: int = Field(50, ge=1, description="Text deltas of a step are pushed at most this often.")
+
+    reconcile_every_s: float = Field(1, gt=0, description="Beat's interval for the reconciler.")
+    ring_again_s: float = Field(10, gt=0, description="A queued run nobody claimed is rung again after this long.")
+    ring_queue_max: int = Field(
+        500, ge=1, description="Runs already rung are not rung again while the queue is longer."
+    )
+
+    home: Path = Field(Path(".umbel"), description="Where the local stack keeps data, logs and secrets.")
+    flower_port: int = Field(5555, ge=0, le=65535, description="Port of Flower in the local stack.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
+    extra_workflows: list[str] = Field(
+        [], description="Import paths (`package.module:WORKFLOW`) of private workflows kept outside this repository."
+    )
+    probe_hosts: list[str] = Field(
+        [], description="Hosts the probe workflow may call, besides loopback in development (a JSON list)."
+    )
+    crash_point: str = Field("", description="Development only: kill the worker at this named point (fault tests).")
+
+    @model_validator(mode="after")
+    def _refuse_unsafe_production(self) -> "Settings":
+        if self.environment == "production" and self.key_pepper.get_secret_value() == DEVELOPMENT_PEPPER:
+            msg = "set UMBEL_KEY_PEPPER to a long random secret, or UMBEL_ENVIRONMENT=development on your own machine"
+            raise ValueError(msg)
+        if self.environment == "production" and self.crash_point:
+            raise ValueError("UMBEL_CRASH_POINT is for fault tests; it needs UMBEL_ENVIRONMENT=development")
+        return self
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the process's settings, read once.
+
+    Raises:
+        pydantic.ValidationError: a value is malformed or unsafe; the message names the variable.
+    """
+    return Settings()

@@ -1,0 +1,67 @@
+"""Errors of the record.
+
+ModelError
+├── NotFound             no such row in this account
+├── Conflict             the row's state forbids it
+│   └── KeyReused        an Idempotency-Key came back with another body
+├── LeaseLost            the fence has moved on; this worker may write nothing more
+├── CancelPending        a cancel was acknowledged; no new step may start
+├── Unavailable          PostgreSQL or Redis can't be reached now
+└── Malformed            a value PostgreSQL can't store
+"""
+
+from typing import Any, ClassVar
+
+
+class ModelError(Exception):
+    """The record refused; see the code."""
+
+    code: ClassVar[str] = "model_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", **detail: Any) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        self.detail = detail
+
+
+class NotFound(ModelError):
+    """There is nothing with this id. Check the id and the account the key belongs to."""
+
+    code = "not_found"
+
+
+class Conflict(ModelError):
+    """The task's state does not allow this."""
+
+    code = "conflict"
+
+
+class KeyReused(ModelError):
+    """This Idempotency-Key was used with another body. Use a new key, or send the same body."""
+
+    code = "idempotency_key_reused"
+
+
+class LeaseLost(ModelError):
+    """Another worker holds this run now; nothing was written."""
+
+    code = "lease_lost"
+
+
+class CancelPending(ModelError):
+    """A cancel was requested; no new step may start."""
+
+    code = "cancel_pending"
+
+
+class Unavailable(ModelError):
+    """The database can't be reached now. Nothing was changed; try again in a moment."""
+
+    code = "database_unavailable"
+    retryable = True
+
+
+class Malformed(ModelError):
+    """A value contains characters the database can't store (NUL or a lone surrogate)."""
+
+    code = "malformed_text"

@@ -1,0 +1,214 @@
+"""Claiming, renewing and asking: who holds a run. Used by the engine only.
+
+Times are PostgreSQL's, never a worker's. A claim raises the fence; whoever holds an older one can
+write nothing (`journal.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from models import payloads
+from models.events import EventType, Frame, frame
+from models.scope import SystemScope
+
+# A run is due when it is queued and its time has come, parked and its moment has come (or someone asked
+# something of it), or running under a lease that ran out. The last arm repairs a claim whose commit was
+# never acknowledged: the row says this very worker has it, and this worker knows it does not.
+_CLAIM = """
+WITH due AS (
+    SELECT id, status, waiting_reason, started_at, worker = %(worker)s AS mine FROM runs
+    WHERE id = %(run)s AND CASE status
+        WHEN 'queued' THEN run_after <= now() OR cancel_requested_at IS NOT NULL OR deadline <= now()
+        WHEN 'waiting' THEN resume_at <= now() OR cancel_requested_at IS NOT NULL OR deadline <= now()
+            OR (pause_requested_at IS NOT NULL AND waiting_reason <> 'paused')
+        WHEN 'running' THEN lease_until IS NULL OR lease_until < now() OR worker = %(worker)s
+        ELSE false END
+    AND (concurrency_limit IS NULL OR status = 'running' OR cancel_requested_at IS NOT NULL OR concurrency_limit > (
+        SELECT count(*) FROM runs busy WHERE busy.account_id = runs.account_id
+        AND busy.concurrency_key = runs.concurrency_key AND busy.status = 'running'))
+    FOR UPDATE
+), claimed AS (
+    UPDATE runs SET fence = fence + 1, status = 'running', waiting_reason = NULL, resume_at = NULL,
+        worker = %(worker)s, lease_until = now() + %(lease)s * interval '1 second',
+        crashes = crashes + (due.status = 'running' AND NOT due.mine)::int,
+        started_at = coalesce(runs.started_at, now()), rung_at = now()
+    FROM due WHERE runs.id = due.id
+    RETURNING runs.*, due.status AS was, due.waiting_reason AS waited, due.started_at IS NULL AS fresh
+), told AS (
+    UPDATE tasks SET status = 'running', waiting = NULL, last_seq = last_seq + 1,
+        started_at = coalesce(tasks.started_at, now())
+    FROM claimed WHERE tasks.id = claimed.task_id
+    RETURNING tasks.id, tasks.input, tasks.last_seq, tasks.account_id, clock_timestamp() AS at
+), noted AS (
+    INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
+    SELECT told.id, told.last_seq, told.account_id, claimed.id,
+        CASE WHEN claimed.fresh THEN 'task.started' ELSE 'task.resumed' END, told.at,
+        jsonb_strip_nulls(jsonb_build_object('attempt', claimed.fence, 'worker', claimed.worker, 'after',
+            CASE WHEN claimed.fresh THEN NULL WHEN claimed.was = 'running' THEN 'worker_lost' ELSE claimed.waited END))
+    FROM told, claimed RETURNING type, data
+)
+SELECT claimed.*, told.input, told.last_seq, told.at, noted.type AS event_type, noted.data AS event_data, now() AS now
+FROM claimed, told, noted
+"""
+
+_LIMITED = "SELECT account_id, concurrency_key FROM runs WHERE id = %(run)s AND concurrency_limit IS NOT NULL"
+_LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
+_STEPS = "SELECT * FROM steps WHERE run_id = %(run)s ORDER BY number"
+
+_RENEW = """
+WITH mine AS (
+    SELECT runs.id FROM runs JOIN unnest(%(ids)s::uuid[], %(fences)s::int[]) AS held(id, fence)
+    ON runs.id = held.id AND runs.fence = held.fence
+    WHERE runs.status = 'running' ORDER BY runs.id FOR UPDATE OF runs SKIP LOCKED
+)
+UPDATE runs SET lease_until = now() + %(lease)s * interval '1 second' FROM mine WHERE runs.id = mine.id
+RETURNING runs.id
+"""
+_STILL_MINE = """
+SELECT runs.id FROM runs JOIN unnest(%(ids)s::uuid[], %(fences)s::int[]) AS held(id, fence)
+ON runs.id = held.id AND runs.fence = held.fence WHERE runs.status = 'running'
+"""
+_REQUESTS = """
+WITH asked AS (
+    SELECT id FROM runs WHERE status = 'running' AND worker = %(worker)s
+    AND (cancel_requested_at IS NOT NULL OR pause_requested_at IS NOT NULL)
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
+UPDATE runs SET cancel_acknowledged_at =
+    CASE WHEN cancel_requested_at IS NOT NULL THEN coalesce(cancel_acknowledged_at, now()) END
+FROM asked WHERE runs.id = asked.id
+RETURNING runs.id, runs.fence, cancel_requested_at IS NOT NULL AS cancel, pause_requested_at IS NOT NULL AS pause
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step as recorded by an earlier claim of this run (or copied from the run it retries)."""
+
+    key: str
+    number: int
+    kind: str
+    effect: str
+    status: str
+    fence: int
+    attempts: int
+    idempotency_key: str
+    started_seq: int | None
+    result: Any
+    error: dict[str, Any] | None
+    decision: dict[str, Any] | None
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run this worker now holds: everything the engine needs to carry on with it."""
+
+    run_id: UUID
+    task_id: UUID
+    account_id: UUID
+    root_id: UUID
+    number: int
+    workflow: str
+    input: Any
+    fence: int
+    failures: int
+    crashes: int
+    max_attempts: int
+    deadline: datetime | None
+    concurrency_key: str | None
+    cancel_requested: bool
+    pause_requested: bool
+    last_seq: int
+    now: datetime
+    error: dict[str, Any] | None
+    steps: tuple[StepRow, ...]
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked of a held run."""
+
+    run_id: UUID
+    fence: int
+    cancel: bool
+    pause: bool
+
+
+def claim(connection: Connection, scope: SystemScope, run_id: UUID, worker: str, lease_s: float) -> Claim | None:
+    """Take the lease of a due run nobody holds, or return None (then there is nothing to do here).
+
+    Args:
+        connection: an open transaction.
+        scope: the engine's.
+        run_id: the run the bell named.
+        worker: unique name of this worker process.
+        lease_s: seconds until the lease must be renewed.
+    """
+    limited = connection.exec_driver_sql(_LIMITED, {"run": run_id}).first()
+    if limited:
+        # Counting and claiming must not interleave for the same key, or the limit could be passed.
+        connection.exec_driver_sql(_LOCK_KEY, {"key": f"{limited.account_id}:{limited.concurrency_key}"})
+    row = connection.exec_driver_sql(_CLAIM, {"run": run_id, "worker": worker, "lease": lease_s}).mappings().first()
+    if row is None:
+        return None
+    return Claim(
+        run_id=row["id"],
+        cancel_requested=row["cancel_requested_at"] is not None,
+        pause_requested=row["pause_requested_at"] is not None,
+        input=payloads.unpack(connection, row["account_id"], row["input"]),
+        steps=_steps(connection, row) if row["fence"] > 1 or row["number"] > 1 else (),
+        frame=frame(
+            row["last_seq"], EventType(row["event_type"]), row["task_id"], row["id"], row["at"], row["event_data"]
+        ),
+        **{name: row[name] for name in _COPIED},
+    )
+
+
+_COPIED = (
+    *("task_id", "account_id", "root_id", "number", "workflow", "fence", "failures", "crashes"),
+    *("max_attempts", "deadline", "concurrency_key", "last_seq", "now", "error"),
+)
+_STEP_FIELDS = (
+    *("key", "number", "kind", "effect", "status", "fence", "attempts"),
+    *("idempotency_key", "started_seq", "error", "decision", "started_at"),
+)
+
+
+def _steps(connection: Connection, run: Any) -> tuple[StepRow, ...]:
+    rows = connection.exec_driver_sql(_STEPS, {"run": run["id"]}).mappings().all()
+    return tuple(
+        StepRow(
+            result=payloads.unpack(connection, run["account_id"], row["result"]),
+            **{name: row[name] for name in _STEP_FIELDS},
+        )
+        for row in rows
+    )
+
+
+def renew(connection: Connection, scope: SystemScope, holds: Sequence[tuple[UUID, int]], lease_s: float) -> set[UUID]:
+    """Renew the leases of all runs a process holds; return those it has lost.
+
+    A run whose row is locked just now is being written by this or another process under its own
+    fence check, which renews or refuses by itself.
+    """
+    held = {"ids": [run for run, _ in holds], "fences": [fence for _, fence in holds]}
+    renewed = set(connection.exec_driver_sql(_RENEW, {**held, "lease": lease_s}).scalars())
+    missing = [(run, fence) for run, fence in holds if run not in renewed]
+    if not missing:
+        return set()
+    held = {"ids": [run for run, _ in missing], "fences": [fence for _, fence in missing]}
+    kept = set(connection.exec_driver_sql(_STILL_MINE, held).scalars())
+    return {run for run, _ in missing if run not in kept}
+
+
+def requests(connection: Connection, scope: SystemScope, worker: str) -> list[Request]:
+    """Return what was asked of the runs this worker holds, acknowledging cancels on the way."""
+    rows = connection.exec_driver_sql(_REQUESTS, {"worker": worker})
+    return [Request(row.id, row.fence, row.cancel, row.pause) for row in rows]

@@ -1,0 +1,223 @@
+"""Tasks as an account sees them: submit, read, list."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from models import payloads
+from models.base import new_id
+from models.errors import KeyReused, NotFound
+from models.scope import AccountScope
+from models.tasks import TERMINAL
+
+# One statement for the hot path. ON CONFLICT waits for a concurrent equal submit to commit and then inserts
+# nothing, so `task` is empty and so is everything hanging on it.
+_SUBMIT = """
+WITH task AS (
+    INSERT INTO tasks (id, account_id, user_id, run_id, workflow, status, input, tags, metadata, priority,
+                       idempotency_key, request_hash, last_seq)
+    VALUES (%(id)s, %(account_id)s, %(user_id)s, %(run_id)s, %(workflow)s, 'queued', %(input)s::jsonb, %(tags)s::text[],
+            %(metadata)s::jsonb, %(priority)s, %(idempotency_key)s, %(request_hash)s, 1)
+    ON CONFLICT (account_id, idempotency_key) DO NOTHING
+    RETURNING id, account_id, run_id, workflow, priority, created_at
+), run AS (
+    INSERT INTO runs (id, task_id, account_id, number, kind, root_id, workflow, status, priority, run_after, deadline,
+                      max_attempts, rung_at, concurrency_key, concurrency_limit)
+    SELECT task.run_id, task.id, task.account_id, 1, 'first', task.run_id, task.workflow, 'queued', task.priority,
+           coalesce(%(run_after)s, now()), %(deadline)s, %(max_attempts)s,
+           CASE WHEN %(run_after)s <= now() OR %(run_after)s IS NULL THEN now() END,
+           coalesce(%(concurrency_key)s, CASE WHEN a.max_in_flight IS NOT NULL THEN 'account' END),
+           CASE WHEN %(concurrency_key)s IS NULL THEN a.max_in_flight ELSE %(concurrency_limit)s END
+    FROM task JOIN accounts a ON a.id = task.account_id
+    RETURNING rung_at
+), event AS (
+    INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
+    SELECT id, 1, account_id, run_id, 'task.queued', created_at,
+           jsonb_build_object('workflow', workflow, 'number', 1, 'kind', 'first')
+    FROM task
+)
+SELECT task.created_at, run.rung_at FROM task, run
+"""
+_COLUMNS = """
+    t.id, t.account_id, t.workflow, t.status, t.waiting, t.input, t.result, t.error, t.usage, t.decision, t.tags,
+    t.metadata, t.priority, t.last_seq, t.created_at, t.started_at, t.finished_at,
+    r.id, r.number, r.kind, r.fence, r.worker, r.lease_until, r.run_after, r.deadline,
+    r.cancel_requested_at, r.cancel_acknowledged_at, r.stopped_at, r.pause_requested_at
+FROM tasks t JOIN runs r ON r.id = t.run_id
+"""
+_GET = f"SELECT {_COLUMNS} WHERE t.id = %(id)s AND t.account_id = %(account_id)s"
+_BY_KEY = """
+SELECT id, request_hash FROM tasks WHERE account_id = %(account_id)s AND idempotency_key = %(idempotency_key)s
+"""
+_LIST_FILTERS = {
+    "status": "t.status = ANY(%(status)s::text[])",
+    "workflow": "t.workflow = %(workflow)s",
+    "tag": "t.tags @> ARRAY[%(tag)s]::text[]",
+    "created_after": "t.created_at > %(created_after)s",
+    "created_before": "t.created_at < %(created_before)s",
+    "before_id": "t.id < %(before_id)s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What to submit, already validated.
+
+    `request_hash` is the SHA-256 of the canonical request; it tells whether an idempotency key came back with
+    another body.
+    """
+
+    workflow: str
+    input: dict[str, Any]
+    max_attempts: int
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    priority: int = 5
+    run_after: datetime | None = None
+    deadline: datetime | None = None
+    concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+
+
+class TaskRow(NamedTuple):
+    """A task with its current run."""
+
+    id: UUID
+    account_id: UUID
+    workflow: str
+    status: str
+    waiting: dict[str, Any] | None
+    input: Any
+    result: Any
+    error: dict[str, Any] | None
+    usage: dict[str, Any]
+    decision: dict[str, Any] | None
+    tags: list[str]
+    metadata: dict[str, str]
+    priority: int
+    last_seq: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_id: UUID
+    run_number: int
+    run_kind: str
+    attempt: int
+    worker: str | None
+    lease_until: datetime | None
+    run_after: datetime | None
+    deadline: datetime | None
+    cancel_requested_at: datetime | None
+    cancel_acknowledged_at: datetime | None
+    stopped_at: datetime | None
+    pause_requested_at: datetime | None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the current run has ended."""
+        return self.status in TERMINAL
+
+
+class Submitted(NamedTuple):
+    """The task, whether it is new, and whether its run may be rung now (a later `run_after` waits)."""
+
+    task: TaskRow
+    created: bool
+    due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """What a list is narrowed to; None means any. `before_id` continues a list, newest first."""
+
+    status: list[str] | None = None
+    workflow: str | None = None
+    tag: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before_id: UUID | None = None
+
+
+def submit(connection: Connection, scope: AccountScope, new: NewTask) -> Submitted:
+    """Insert the task, its first run and event 1, or find the task this idempotency key made.
+
+    Raises:
+        KeyReused: the key came with another body before.
+        Malformed: text that PostgreSQL can't hold.
+    """
+    task_id, run_id = new_id(), new_id()
+    asked = _submit_parameters(connection, scope, new, task_id, run_id)
+    row = connection.exec_driver_sql(_SUBMIT, asked).one_or_none()
+    if row is None:
+        return Submitted(_existing(connection, scope, new), created=False, due=False)
+    return Submitted(_fresh(scope, new, task_id, run_id, row[0]), created=True, due=row[1] is not None)
+
+
+def get(connection: Connection, scope: AccountScope, task_id: UUID) -> TaskRow:
+    """Return the task with its input and result in full.
+
+    Raises:
+        NotFound: the account has no such task.
+    """
+    row = connection.exec_driver_sql(_GET, {"id": task_id, "account_id": scope.account_id}).one_or_none()
+    if row is None:
+        raise NotFound
+    task = TaskRow(*row)
+    return task._replace(
+        input=payloads.unpack(connection, scope.account_id, task.input),
+        result=payloads.unpack(connection, scope.account_id, task.result),
+    )
+
+
+def list_tasks(connection: Connection, scope: AccountScope, where: TaskFilter, limit: int) -> list[TaskRow]:
+    """Return up to `limit` tasks, newest first; a large input or result stays a reference."""
+    asked = {name: value for name in _LIST_FILTERS if (value := getattr(where, name)) is not None}
+    conditions = ["t.account_id = %(account_id)s", *(_LIST_FILTERS[name] for name in asked)]
+    sql = f"SELECT {_COLUMNS} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT %(limit)s"
+    rows = connection.exec_driver_sql(sql, {**asked, "account_id": scope.account_id, "limit": limit})
+    return [TaskRow(*row) for row in rows]
+
+
+def _submit_parameters(
+    connection: Connection, scope: AccountScope, new: NewTask, task_id: UUID, run_id: UUID
+) -> dict[str, Any]:
+    return {
+        "id": task_id,
+        "run_id": run_id,
+        "account_id": scope.account_id,
+        "user_id": scope.user_id,
+        "workflow": new.workflow,
+        "input": payloads.pack(connection, scope.account_id, task_id, run_id, "input", new.input),
+        "tags": new.tags,
+        "metadata": payloads.dumps(new.metadata),
+        "priority": new.priority,
+        "idempotency_key": new.idempotency_key,
+        "request_hash": new.request_hash,
+        "run_after": new.run_after,
+        "deadline": new.deadline,
+        "max_attempts": new.max_attempts,
+        "concurrency_key": None if new.concurrency_key is None else f"key:{new.concurrency_key}",
+        "concurrency_limit": new.concurrency_limit,
+    }
+
+
+def _existing(connection: Connection, scope: AccountScope, new: NewTask) -> TaskRow:
+    asked = {"account_id": scope.account_id, "idempotency_key": new.idempotency_key}
+    task_id, request_hash = connection.exec_driver_sql(_BY_KEY, asked).one()
+    if request_hash != new.request_hash:
+        raise KeyReused
+    return get(connection, scope, task_id)
+
+
+def _fresh(scope: AccountScope, new: NewTask, task_id: UUID, run_id: UUID, created_at: datetime) -> TaskRow:
+    """Build the row just inserted without reading it back."""
+    return TaskRow(
+        task_id, scope.account_id, new.workflow, "queued", None, new.input, None, None, {}, None, new.tags,
+        new.metadata, new.priority, 1, created_at, None, None,
+        run_id, 1, "first", 0, None, None, new.run_after or created_at, new.deadline, None, None, None, None,
+    )  # fmt: skip

@@ -1,0 +1,17 @@
+"""The Celery application; `celery -A tasks` finds it here."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from config import logging
+from config.settings import get_settings
+
+app = Celery("tasks", include=["tasks.workflows", "tasks.maintenance"])
+app.config_from_object("celeryconfig")
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(**_: Any) -> None:
+    logging.set_up(get_settings())

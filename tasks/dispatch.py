@@ -1,0 +1,107 @@
+"""Ringing, noticing, publishing: what the front and the reconciler ask of Redis. Nothing here raises.
+
+Redis is expendable: whatever can't be sent now is repaired from the rows. After a failure Redis is left
+alone for a moment, so that a frozen one delays one request and not all of them.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from config.settings import Settings, get_settings
+from models import pubsub
+from models.events import Frame
+from tasks import doorbell
+from tasks.queues import QUEUES, URGENT, level
+from worker.workflows import WORKFLOWS
+
+log = logging.getLogger(__name__)
+
+
+class Line:
+    """A connection pool to Redis that is put down for `redis_pause_s` after each failure."""
+
+    def __init__(self, settings: Settings) -> None:
+        seconds = settings.redis_timeout_s
+        self._client = redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=100,
+        )
+        self._pause_s = settings.redis_pause_s
+        self._down_until = 0.0
+        self._lock = threading.Lock()
+
+    def send(self, commands: Iterable[tuple[Any, ...]]) -> list[Any] | None:
+        """Send commands in one round trip; return the answers, or None if Redis could not be reached."""
+        if time.monotonic() < self._down_until:
+            return None
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+                return list(pipe.execute())
+        except (RedisError, OSError) as error:
+            with self._lock:
+                self._down_until = time.monotonic() + self._pause_s
+            log.warning("redis can't be reached, going on without it", extra={"reason": type(error).__name__})
+            return None
+
+
+@lru_cache(maxsize=1)
+def line() -> Line:
+    """Return the process's line to Redis."""
+    return Line(get_settings())
+
+
+def ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool = False) -> bool:
+    """Ring the bell for one run; return whether Redis took it."""
+    return ring_all([(run_id, workflow, priority, recovery)])
+
+
+def ring_all(bells: Sequence[tuple[UUID, str, int, bool]]) -> bool:
+    """Ring for many runs `(run id, workflow, priority, recovery)` in one round trip."""
+    commands = [_push(*bell) for bell in bells]
+    return not commands or line().send(commands) is not None
+
+
+def _push(run_id: UUID, workflow: str, priority: int, recovery: bool) -> tuple[Any, ...]:
+    declared = WORKFLOWS.get(workflow)
+    queue = "recovery" if recovery or declared is None else declared.queue
+    wanted = URGENT if queue == "recovery" else level(priority)
+    message = doorbell.message(f"workflow.{workflow}", run_id, queue, wanted)
+    return ("LPUSH", doorbell.redis_key(queue, wanted), message)
+
+
+def notify(run_id: UUID) -> None:
+    """Tell the worker holding this run that something is asked of it."""
+    line().send([("PUBLISH", pubsub.CONTROL, str(run_id))])
+
+
+def publish(frames: Sequence[Frame]) -> None:
+    """Push frames written by the front."""
+    line().send([("PUBLISH", pubsub.task_channel(frame["task_id"]), json.dumps(frame)) for frame in frames])
+
+
+def queue_lengths() -> dict[str, int] | None:
+    """Return the number of messages waiting in each queue, or None if Redis can't be reached."""
+    keys = [(queue, key) for queue in QUEUES for key in doorbell.redis_keys(queue)]
+    answers = line().send([("LLEN", key) for _, key in keys])
+    if answers is None:
+        return None
+    lengths = dict.fromkeys(QUEUES, 0)
+    for (queue, _), length in zip(keys, answers, strict=True):
+        lengths[queue] += int(length)
+    return lengths

@@ -1,0 +1,22 @@
+"""The queues there are, and which doorbell goes to which."""
+
+from kombu import Queue
+
+#: In the order a worker empties them. `recovery` holds bells for runs that were started before.
+QUEUES = ("recovery", "maintenance", "interactive", "batch")
+QUEUE_ORDER = "priority"
+
+#: The broker's priority levels, most urgent first: kombu keeps one Redis list for each.
+LEVELS = (0, 3, 6, 9)
+URGENT = 0
+
+
+def celery_queues() -> list[Queue]:
+    """Return the queues as Celery wants them declared."""
+    return [Queue(name) for name in QUEUES]
+
+
+def level(priority: int) -> int:
+    """Return the broker's level for a task's priority (0 to 9, higher is sooner)."""
+    wanted = 9 - priority
+    return max(step for step in LEVELS if step <= wanted)

@@ -1,0 +1,81 @@
+"""Builds the engine on the pool's loop, and takes it down again."""
+
+import asyncio
+from uuid import UUID
+
+import redis.asyncio
+
+from config.settings import Settings, get_settings
+from models.database import connect
+from tasks import dispatch
+from worker import http
+from worker.engine import Engine
+from worker.events import Publisher
+from worker.heartbeat import Heartbeat
+from worker.store import Store
+from worker.workflows import WORKFLOWS
+
+#: Threads beside the store's that may need a connection: heartbeats.
+SPARE_CONNECTIONS = 2
+
+
+class Runtime:
+    """Everything a worker process needs to carry out runs."""
+
+    def __init__(self, settings: Settings, capacity: int) -> None:
+        database = connect(settings, pool_size=settings.store_threads + SPARE_CONNECTIONS, application="umbel-worker")
+        self.store = Store(database, settings.store_threads)
+        self.publisher = Publisher(_redis(settings))
+        self.engine = Engine(settings, self.store, self.publisher, WORKFLOWS, _ring)
+        self.heartbeat = Heartbeat(self.engine, _redis(settings, listening=True), capacity)
+
+    def start(self) -> None:
+        """Start on the running loop."""
+        self.store.start()
+        self.publisher.start()
+        self.heartbeat.start()
+
+    async def stop(self) -> None:
+        """Let go of all runs at their next boundary, then close everything."""
+        await self.engine.drain()
+        await self.heartbeat.stop()
+        await self.publisher.stop()
+        await self.store.stop()
+        await http.close()
+
+
+_current: Runtime | None = None
+
+
+async def start(capacity: int) -> None:
+    """Start this process's runtime on the running loop."""
+    global _current
+    _current = Runtime(get_settings(), capacity)
+    _current.start()
+
+
+async def stop() -> None:
+    """Drain and stop this process's runtime."""
+    if _current is not None:
+        await _current.stop()
+
+
+def engine() -> Engine:
+    """Return this process's engine."""
+    assert _current is not None, "only a worker with the asyncio pool has an engine"
+    return _current.engine
+
+
+async def _ring(run_id: UUID, workflow: str, *, recovery: bool) -> bool:
+    return await asyncio.to_thread(dispatch.ring, run_id, workflow, recovery=recovery)
+
+
+def _redis(settings: Settings, *, listening: bool = False) -> "redis.asyncio.Redis":
+    seconds = settings.redis_timeout_s
+    return redis.asyncio.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_connect_timeout=seconds,
+        socket_timeout=None if listening else seconds * 2,
+        health_check_interval=10,
+        socket_keepalive=True,
+    )

@@ -1,0 +1,65 @@
+"""What a workflow is handed: its run, and the only ways to have an effect."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from models.tasks import Effect, StepStatus, Waiting
+from worker.errors import Parked
+from worker.journal import Journal, StepCall
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One attempt's view of its run."""
+
+    journal: Journal
+    timer_inline_s: float
+
+    async def step(
+        self,
+        key: str,
+        work: Callable[[StepCall], Awaitable[Any]],
+        *,
+        effect: Effect = Effect.PURE,
+        kind: str = "step",
+        timeout_s: float | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> Any:
+        """Do `work` once and return its result; later attempts get the recorded result instead.
+
+        Args:
+            key: the same on every attempt, unique in the run, such as `tool:3:search`.
+            work: does the effect and returns a JSON value; it gets the step's idempotency key and text stream.
+            effect: what repeating it would do; decides what happens when it is found half done.
+            kind: what events and `why` call it.
+            timeout_s: limit for this step instead of the setting.
+            data: goes into the step's events.
+
+        Raises:
+            StepFailed: the step failed; retryable ones end this attempt and are tried again later.
+            Parked: the step is unsafe and in doubt, or the run was asked to stop at this boundary.
+        """
+        return await self.journal.step(key, work, effect=effect, kind=kind, timeout_s=timeout_s, data=data or {})
+
+    async def sleep(self, key: str, seconds: float, *, data: dict[str, Any] | None = None) -> None:
+        """Wait; a long wait frees the slot and survives any restart. Time counts from the first attempt.
+
+        Raises:
+            Parked: the wait is long, or the run was asked to let go meanwhile.
+        """
+        row = self.journal.recorded(key)
+        call = self.journal.call(key, Effect.PURE, "wait", data or {})
+        if row and row.status == StepStatus.COMPLETED:
+            return
+        self.journal.boundary.check()
+        if row is None:
+            await self.journal.start(call)
+        until = (row.started_at if row else self.journal.now()) + timedelta(seconds=seconds)
+        left = (until - self.journal.now()).total_seconds()
+        if left > self.timer_inline_s:
+            raise Parked(Waiting.TIMER, until)
+        if left > 0:
+            await self.journal.boundary.rest(left)
+        await self.journal.complete(call, {"waited_s": seconds})

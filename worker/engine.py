@@ -1,0 +1,262 @@
+"""The engine: claims a run, carries it out, lets go of it. The only place a run's state changes.
+
+    bell → claim (fence + 1, lease) → workflow, step by step → one move: finished, parked or released
+
+Whatever interrupts a run reaches it here: a cancel or pause asked for by someone, its deadline, a lost
+lease, this process shutting down. Requests arrive within milliseconds through Redis, and within
+`control_every_s` without it.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from importlib import import_module
+from typing import Any, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+
+from config.settings import Settings
+from models.base import new_id
+from models.errors import LeaseLost, Malformed, ModelError, Unavailable
+from models.repositories import runs
+from models.repositories.journal import Move
+from models.repositories.runs import Claim
+from models.scope import ENGINE
+from models.tasks import Status, Waiting
+from worker import crash, outcomes
+from worker.boundary import Boundary
+from worker.context import RunContext
+from worker.errors import InputRefused, ResultRefused
+from worker.events import Publisher
+from worker.journal import Journal
+from worker.outcomes import Stop
+from worker.spec import Workflow
+from worker.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Ring(Protocol):
+    """Rings the bell for a run; supplied by the Celery side."""
+
+    def __call__(self, run_id: UUID, workflow: str, *, recovery: bool) -> Awaitable[bool]:
+        """Return whether the bell could be rung; `recovery` bells are heard first."""
+        ...
+
+
+class Ended(StrEnum):
+    """What `execute` made of a bell."""
+
+    IGNORED = "ignored"  #: not due, or held by someone: repeated and stale bells end here
+    LOST = "lost"  #: the lease was lost on the way; whoever has it now goes on
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DEAD = "dead"
+
+
+@dataclass(slots=True)
+class Held:
+    """A run this process holds."""
+
+    claim: Claim
+    journal: Journal
+    boundary: Boundary
+    coroutine: "asyncio.Task[Any] | None" = None
+    stop: Stop | None = None
+
+    def interrupt(self, why: Stop) -> None:
+        """Cancel the run's coroutine; the first reason stands."""
+        if self.stop is None:
+            self.stop = why
+            if self.coroutine is not None:
+                self.coroutine.cancel()
+
+
+class Engine:
+    """Carries out runs on one event loop. Hundreds to thousands may be held at once."""
+
+    def __init__(
+        self, settings: Settings, store: Store, publisher: Publisher, workflows: Mapping[str, Workflow], ring: Ring
+    ) -> None:
+        self.settings = settings
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
+        self.held: dict[UUID, Held] = {}
+        self.store = store
+        self._publisher = publisher
+        self._workflows = workflows
+        self._ring = ring
+        self._claiming: set[UUID] = set()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def execute(self, run_id: UUID) -> Ended:
+        """Carry the run on as far as it will go now. Safe to call any number of times for any id."""
+        if self._draining or run_id in self.held or run_id in self._claiming:
+            return Ended.IGNORED
+        held = await self._claim(run_id)
+        if held is None:
+            return Ended.IGNORED
+        try:
+            return await self._carry(held)
+        except (LeaseLost, Unavailable) as error:
+            log.warning("run let go", extra={"run_id": str(run_id), "reason": error.code})
+            return Ended.LOST
+        finally:
+            del self.held[run_id]
+            if not self.held:
+                self._idle.set()
+
+    async def _claim(self, run_id: UUID) -> Held | None:
+        crash.reached(crash.Point.BEFORE_CLAIM)
+        self._claiming.add(run_id)
+        try:
+            operation = partial(_claim_row, run_id=run_id, worker=self.name, lease_s=self.settings.lease_s)
+            claim = await self.store.submit(run_id, operation)
+            if claim is None:
+                return None
+            crash.reached(crash.Point.AFTER_CLAIM)
+            self._publisher.publish([claim.frame])
+            self._idle.clear()
+            held = self.held[run_id] = self._hold(claim)
+            return held
+        except Unavailable:
+            return None
+        finally:
+            self._claiming.discard(run_id)
+
+    def _hold(self, claim: Claim) -> Held:
+        settings, boundary = self.settings, Boundary()
+        journal = Journal(
+            claim,
+            self.store,
+            self._publisher,
+            boundary,
+            settings.lease_s,
+            settings.step_timeout_s,
+            settings.delta_every_ms / 1000,
+        )
+        return Held(claim, journal, boundary)
+
+    async def _carry(self, held: Held) -> Ended:
+        move = outcomes.before_running(held.claim, self.settings)
+        if move is None:
+            move = await self._run(held)
+        crash.reached(crash.Point.BEFORE_FINISH)
+        try:
+            moved = await held.journal.move(move)
+        except Malformed:
+            move = outcomes.failed(ResultRefused())
+            moved = await held.journal.move(move)
+        crash.reached(crash.Point.AFTER_FINISH)
+        if moved.due:
+            await self._ring(held.claim.run_id, held.claim.workflow, recovery=True)
+        elif move.resume_at is not None:
+            self._ring_later(held, (move.resume_at - held.journal.now()).total_seconds())
+        if moved.next_run:
+            run_id, workflow, _ = moved.next_run
+            await self._ring(run_id, workflow, recovery=False)
+        return Ended(move.status)
+
+    def _ring_later(self, held: Held, delay: float) -> None:
+        """Ring for a short timer from memory; the reconciler rings for it in any case."""
+        if delay > self.settings.lease_s:
+            return
+        claim, loop = held.claim, asyncio.get_running_loop()
+
+        def ring() -> None:
+            _keep(loop.create_task(_quietly(self._ring(claim.run_id, claim.workflow, recovery=True))))
+
+        loop.call_later(max(delay, 0) + 0.01, ring)
+
+    async def _run(self, held: Held) -> Move:
+        """Run the workflow's code and say where the run goes from here."""
+        held.coroutine = asyncio.create_task(self._workflow(held), name=str(held.claim.run_id))
+        if held.stop is not None:  # asked for between the claim and now
+            held.coroutine.cancel()
+        left = None
+        if held.claim.deadline is not None:
+            left = max((held.claim.deadline - held.journal.now()).total_seconds(), 0)
+        done, _ = await asyncio.wait({held.coroutine}, timeout=left)
+        if not done:
+            held.interrupt(Stop.DEADLINE)
+            await asyncio.wait({held.coroutine})
+        return outcomes.of(held.coroutine, held.stop, held.claim, held.journal.now(), self.settings)
+
+    async def _workflow(self, held: Held) -> Any:
+        workflow = self._workflows.get(held.claim.workflow)
+        if workflow is None:
+            raise InputRefused(f"this worker has no workflow {held.claim.workflow!r}; deploy it or cancel the task")
+        try:
+            given = workflow.input_model.model_validate(held.claim.input)
+        except ValidationError as error:
+            raise InputRefused(errors=error.error_count()) from error
+        context = RunContext(held.journal, self.settings.timer_inline_s)
+        result = await _load(workflow.run)(context, given)
+        return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
+
+    def requested(self, request: runs.Request) -> None:
+        """Pass on what was asked of a held run."""
+        held = self.held.get(request.run_id)
+        if held is None or held.claim.fence != request.fence:
+            return
+        if request.cancel:
+            held.interrupt(Stop.CANCEL)
+        elif request.pause:
+            held.boundary.ask(Waiting.PAUSED)
+
+    def lost(self, run_ids: set[UUID]) -> None:
+        """Stop runs whose lease was lost: they can write nothing any more."""
+        for run_id in run_ids & self.held.keys():
+            self.held[run_id].interrupt(Stop.LEASE_LOST)
+
+    async def drain(self) -> None:
+        """Stop claiming and let go of every run: at its next boundary, or after `drain_s` in any case."""
+        self._draining = True
+        for held in list(self.held.values()):
+            held.boundary.ask(Waiting.CAPACITY)
+        try:
+            async with asyncio.timeout(self.settings.drain_s):
+                await self._idle.wait()
+        except TimeoutError:
+            for held in list(self.held.values()):
+                held.interrupt(Stop.DRAIN)
+            await self._idle.wait()
+
+
+_loaded: dict[str, Callable[[RunContext, Any], Awaitable[Any]]] = {}
+_background: set["asyncio.Task[Any]"] = set()
+
+
+def _load(path: str) -> Callable[[RunContext, Any], Awaitable[Any]]:
+    if path not in _loaded:
+        module, _, name = path.partition(":")
+        _loaded[path] = getattr(import_module(module), name)
+    return _loaded[path]
+
+
+def _keep(task: "asyncio.Task[Any]") -> None:
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+async def _quietly(ringing: Awaitable[bool]) -> None:
+    try:
+        await ringing
+    except (ModelError, OSError) as error:
+        log.info("bell not rung", extra={"reason": type(error).__name__})
+
+
+def _claim_row(connection: Any, run_id: UUID, worker: str, lease_s: float) -> Claim | None:
+    return runs.claim(connection, ENGINE, run_id, worker, lease_s)
+
+
+__all__ = ["Ended", "Engine", "Held", "Ring", "Status"]

@@ -1,0 +1,37 @@
+"""What a workflow declares about itself. Importing a declaration loads none of its code."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A kind of task.
+
+    Attributes:
+        name: what a task names it by; its Celery task is `workflow.<name>`.
+        description: one sentence for `GET /v1/workflows`.
+        queue: the class of queue its doorbells go to, `interactive` or `batch`.
+        input_model: pydantic model of the task's input; unknown fields are refused.
+        output_model: pydantic model of the result.
+        run: import path `package.module:function` of `async def run(ctx, input) -> result`, loaded in workers only.
+    """
+
+    name: str
+    description: str
+    queue: str
+    input_model: type[BaseModel]
+    output_model: type[BaseModel]
+    run: str
+
+    def describe(self) -> dict[str, Any]:
+        """Return the catalogue entry: name, description, queue and both JSON schemas."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "queue": self.queue,
+            "input_schema": self.input_model.model_json_schema(),
+            "output_schema": self.output_model.model_json_schema(),
+        }

@@ -1,0 +1,144 @@
+"""The loop's way to PostgreSQL: a few threads, each committing many runs' writes in one transaction.
+
+A commit costs a disk flush whether it carries one write or fifty, so writes that arrive while one
+transaction is being committed go out together in the next. All writes of one run go through the same
+thread, in order; inside a batch they are sorted by run, so that batches lock rows in one global order.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from models.database import Database
+from models.errors import Unavailable
+
+T = TypeVar("T")
+Operation = Callable[[Any], T]  # takes an open connection of models.database
+
+BATCH_MAX = 64
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Job:
+    run_id: UUID
+    operation: Operation[Any]
+    future: "asyncio.Future[Any]"
+    result: Any = None
+    error: Exception | None = None
+
+
+class Store:
+    """Runs database operations off the loop; operations must be repeatable (see `models/repositories/journal.py`)."""
+
+    def __init__(self, database: Database, threads: int) -> None:
+        self._database = database
+        self._queues: list[queue.SimpleQueue[_Job | None]] = [queue.SimpleQueue() for _ in range(threads)]
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Start the threads; call from the loop that will wait for the results."""
+        self._loop = asyncio.get_running_loop()
+        for number, lane in enumerate(self._queues):
+            thread = threading.Thread(target=self._serve, args=(lane,), name=f"store-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    async def stop(self) -> None:
+        """Finish what is queued, then end the threads; what PostgreSQL can't take now fails with Unavailable."""
+        self._closing.set()
+        for lane in self._queues:
+            lane.put(None)
+        await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in self._threads))
+        self._database.close()
+
+    def submit(self, run_id: UUID, operation: Operation[T]) -> "asyncio.Future[T]":
+        """Queue `operation` behind the run's earlier ones; the future gets its result after the commit."""
+        assert self._loop is not None, "start() first"
+        job = _Job(run_id, operation, self._loop.create_future())
+        self._queues[run_id.int % len(self._queues)].put(job)
+        return job.future
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run an operation that belongs to no run in a thread and transaction of its own."""
+        return await asyncio.to_thread(self._database.run, operation)
+
+    def _serve(self, lane: "queue.SimpleQueue[_Job | None]") -> None:
+        while (first := lane.get()) is not None:
+            batch = [first]
+            ended = _take_more(lane, batch)
+            batch.sort(key=lambda job: job.run_id.int)
+            self._commit(batch)
+            self._answer(batch)
+            if ended:
+                return
+
+    def _commit(self, batch: list[_Job]) -> None:
+        """Commit a batch, waiting out an unreachable database; a failing operation is run on its own."""
+        pause = PAUSE_FIRST_S
+        while True:
+            try:
+                self._database.run(lambda connection: _run_all(connection, batch))
+            except Unavailable as error:
+                if self._closing.wait(pause):
+                    return _fail(batch, error)
+                log.warning("database unavailable, writes wait", extra={"writes": len(batch), "pause_s": pause})
+                pause = min(pause * 2, PAUSE_MAX_S)
+            except Exception as error:
+                if len(batch) == 1:
+                    return _fail(batch, error)
+                for job in batch:
+                    self._commit([job])
+                return None
+            else:
+                return None
+
+    def _answer(self, batch: list[_Job]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_resolve, batch)
+        except RuntimeError:  # the loop is gone; so is everyone who waited
+            log.debug("loop closed before the answer")
+
+
+def _take_more(lane: "queue.SimpleQueue[_Job | None]", batch: list[_Job]) -> bool:
+    while len(batch) < BATCH_MAX:
+        try:
+            job = lane.get_nowait()
+        except queue.Empty:
+            return False
+        if job is None:
+            return True
+        batch.append(job)
+    return False
+
+
+def _run_all(connection: Any, batch: list[_Job]) -> None:
+    for job in batch:
+        job.error = None
+        job.result = job.operation(connection)
+
+
+def _fail(batch: list[_Job], error: Exception) -> None:
+    for job in batch:
+        job.error = error
+
+
+def _resolve(batch: list[_Job]) -> None:
+    for job in batch:
+        if job.future.done():  # whoever waited was cancelled; the write stands all the same
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

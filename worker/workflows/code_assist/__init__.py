@@ -1,0 +1,13 @@
+"""code_assist: help with code, in modes. Each mode is a file in `modes/`."""
+
+from worker.spec import Workflow
+from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult
+
+CODE_ASSIST = Workflow(
+    name="code_assist",
+    description="Works on the given files in a mode (lint_fix: mend what linters can mend) and returns unified diffs.",
+    queue="interactive",
+    input_model=CodeAssistInput,
+    output_model=CodeAssistResult,
+    run="worker.workflows.code_assist.run:run",
+)

@@ -1,0 +1,97 @@
+"""Input and result of the code_assist workflow."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+MAX_FILES = 200
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if path.startswith(("/", "\\")) or ":" in path.split("/", maxsplit=1)[0] or "\\" in path:
+        raise ValueError("must be a relative path with forward slashes")
+    if ".." in parts or not parts or str(PurePosixPath(path)) != path:
+        raise ValueError("must be a plain path without '.', '..' or empty parts")
+    if parts[0] == ".git":
+        raise ValueError("must not lie inside .git")
+    return path
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain NUL bytes")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid UTF-8 (it has a lone surrogate)") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable), AfterValidator(_relative)]
+
+
+class SourceFile(_Strict):
+    """One file of the project, in full."""
+
+    path: RelativePath
+    content: Text
+
+
+class Cursor(_Strict):
+    """Where the person is; lines and columns start at 1."""
+
+    file: RelativePath
+    line: Annotated[int, Field(ge=1)]
+    col: Annotated[int, Field(ge=1)] = 1
+
+
+class CodeAssistInput(_Strict):
+    """The files to work on and what to do with them."""
+
+    mode: Literal["lint_fix"]
+    files: Annotated[list[SourceFile], Field(min_length=1, max_length=MAX_FILES)]
+    prompt: Annotated[Text, Field(max_length=10_000)] | None = None
+    cursor: Cursor | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "CodeAssistInput":
+        paths = [file.path for file in self.files]
+        for path in paths:
+            above = {str(parent) for parent in PurePosixPath(path).parents}
+            if paths.count(path) > 1 or above.intersection(paths):
+                raise ValueError(f"files: {path!r} is given twice, or lies inside another given file")
+        return self
+
+
+class FilePatch(BaseModel):
+    """A unified diff against the given content; `git apply` accepts it as it is."""
+
+    path: str
+    patch: str
+
+
+class Diagnostic(BaseModel):
+    """Something a linter says of a file after the changes; lines and columns start at 1."""
+
+    path: str
+    line: int
+    col: int
+    code: str
+    message: str
+    url: str | None = None
+
+
+class CodeAssistResult(BaseModel):
+    """What was changed and why."""
+
+    type: str
+    files_modified: list[FilePatch]
+    explanation: str
+    diagnostics: list[Diagnostic]

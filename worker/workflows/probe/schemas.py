@@ -1,0 +1,55 @@
+"""Input and result of the probe workflow."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
+
+from models.tasks import Effect
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Call(_Strict):
+    """An HTTP request; the step's idempotency key goes along as `Idempotency-Key`."""
+
+    url: Annotated[HttpUrl, Field(description="Absolute http(s) URL.")]
+    method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
+    body: dict[str, Any] | None = None
+    effect: Effect = Effect.IDEMPOTENT
+
+
+class Fail(_Strict):
+    """Fails the first `times` times it is tried."""
+
+    times: Annotated[int, Field(ge=1, le=100)] = 1
+    retryable: bool = True
+    retry_after_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+
+
+class ProbeStep(_Strict):
+    """Exactly one of the four."""
+
+    wait_s: Annotated[float, Field(ge=0, le=86_400, description="Seconds to wait.")] | None = None
+    call: Call | None = None
+    fail: Fail | None = None
+    say: Annotated[str, Field(max_length=20_000, description="Text to stream as deltas.")] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "ProbeStep":
+        if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
+            raise ValueError("give exactly one of wait_s, call, fail, say")
+        return self
+
+
+class ProbeInput(_Strict):
+    """The steps to carry out, in order."""
+
+    steps: Annotated[list[ProbeStep], Field(max_length=1000)]
+
+
+class ProbeResult(BaseModel):
+    """What each step gave, in order."""
+
+    steps: list[dict[str, Any]]
