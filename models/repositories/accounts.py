@@ -101,11 +101,27 @@ def create_key(
     return key.plaintext
 
 
+def new_key(
+    connection: Connection,
+    scope: SystemScope,
+    account: str,
+    user: str,
+    name: str,
+    pepper: str,
+    *,
+    scopes: tuple[str, ...] = (),
+) -> str:
+    """Create a key for a user of an account, both by name and made if missing; return its plaintext."""
+    account_id = create_account(connection, scope, account)
+    user_id = create_user(connection, scope, account_id, user)
+    return create_key(connection, scope, account_id, user_id, name, pepper, scopes=scopes)
+
+
 def ensure_local(connection: Connection, scope: SystemScope, pepper: str, *, key_name: str = "local") -> str:
     """Make sure the account "local" and its user exist and return a new plaintext key for them."""
-    account = create_account(connection, scope, LOCAL_ACCOUNT, plan="unlimited")
-    user = create_user(connection, scope, account, LOCAL_ACCOUNT, role="owner")
-    return create_key(connection, scope, account, user, key_name, pepper, scopes=(OPERATIONS_SCOPE,))
+    account_id = create_account(connection, scope, LOCAL_ACCOUNT, plan="unlimited")
+    user_id = create_user(connection, scope, account_id, LOCAL_ACCOUNT, role="owner")
+    return create_key(connection, scope, account_id, user_id, key_name, pepper, scopes=(OPERATIONS_SCOPE,))
 
 
 def find_key(connection: Connection, scope: SystemScope, public_id: str) -> FoundKey | None:

@@ -56,7 +56,7 @@ _MOVE = f"""
 WITH held AS (
     UPDATE runs SET status = %(status)s, waiting_reason = %(reason)s, lease_until = NULL, worker = NULL,
         resume_at = CASE WHEN %(status)s <> 'waiting' THEN NULL
-            WHEN %(reason)s = 'paused' AND pause_requested_at IS NULL THEN now() ELSE %(resume_at)s::timestamptz END,
+            WHEN %(reason)s = 'capacity' OR (%(reason)s = 'paused' AND pause_requested_at IS NULL) THEN now() ELSE %(resume_at)s::timestamptz END,
         rung_at = NULL, error = %(error)s::jsonb, failures = failures + %(failures)s,
         finished_at = CASE WHEN %(terminal)s THEN now() END,
         cancel_acknowledged_at = CASE WHEN %(status)s = 'cancelled'

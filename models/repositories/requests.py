@@ -19,6 +19,7 @@ from models.scope import AccountScope
 from models.tasks import RETRYABLE, TERMINAL, Status, Waiting
 
 Verdict = Literal["repeat", "skip", "fail"]
+Opinion = Literal["accepted", "rejected"]
 
 _LOCK_RUN = """
 SELECT r.id, r.status, r.waiting_reason, r.workflow, r.number, r.cancel_requested_at IS NOT NULL,
@@ -174,7 +175,7 @@ def retry(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
 
 
 def decide(
-    connection: Connection, scope: AccountScope, task_id: UUID, verdict: Literal["accepted", "rejected"], comment: str | None
+    connection: Connection, scope: AccountScope, task_id: UUID, verdict: Opinion, comment: str | None
 ) -> Asked:
     """Record what a person thinks of the result. The same verdict again changes nothing.
 
