@@ -1,0 +1,62 @@
+# Bare `make` prints this help. Everything runs from `.venv`, made at first need.
+PYTHON ?= python3
+VENV := .venv/bin
+ONCE ?=
+UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help run up down status test lint format typecheck check migrate lock clean install install-dev
+
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  Settings: PYTHON=python3.12 chooses a Python; UMBEL_WEB_PORT, UMBEL_DATABASE_URL ... are in docs/settings.md"
+
+run: install ## Start everything, carry out a first task, serve until Ctrl-C (ONCE=1: then stop)
+	@exec $(VENV)/python -m local run $(if $(filter-out 0,$(ONCE)),--once)
+
+up: install ## Start everything in the background
+	@$(VENV)/python -m local up
+
+down: install ## Stop it
+	@$(VENV)/python -m local down
+
+status: install ## Show what runs, since when, and its memory
+	@$(VENV)/python -m local status
+
+test: install-dev ## Run the whole test suite (ARGS="-k word" narrows it)
+	@$(VENV)/python -m pytest $(ARGS)
+
+lint: install-dev ## Style, formatting, direction of imports, spelling
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/lint-imports
+	$(VENV)/codespell
+
+format: install-dev ## Format the code
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+typecheck: install-dev ## Check types
+	$(VENV)/mypy
+	cd client && ../$(VENV)/mypy umbel_client
+
+check: lint typecheck ## lint and typecheck
+
+migrate: install ## Bring the database in UMBEL_DATABASE_URL up to date
+	$(VENV)/alembic upgrade head
+
+lock: install-dev ## Write the hash-pinned locks anew (UPGRADE=1: with newer versions)
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements.txt requirements-local.in -o requirements-local.txt
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-local.txt requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove .venv and caches; data in .umbel stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install:
+	@$(PYTHON) -I local/venv.py requirements-local.txt
+
+install-dev:
+	@$(PYTHON) -I local/venv.py requirements-dev.txt
