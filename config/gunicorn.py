@@ -21,11 +21,12 @@ limit_request_line = 8190
 accesslog = None  # one JSON line per request comes from web/requests.py
 backlog = 2048
 proc_name = "umbel-web"
+control_socket_disable = True  # it would lie in the home directory, shared by every stack of the user
 
 
 def on_starting(server: Any) -> None:
     """Log as the rest of the product does, and do not tell the world what we are."""
-    import gunicorn.http.wsgi
+    import gunicorn.http.wsgi  # type: ignore[import-untyped]
 
     gunicorn.http.wsgi.SERVER = "umbel"
     _log_as_json()
@@ -50,7 +51,7 @@ def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 
     try:
-        multiprocess.mark_process_dead(worker.pid)
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
     except TypeError:  # no PROMETHEUS_MULTIPROC_DIR
         return
 

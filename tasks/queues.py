@@ -1,6 +1,6 @@
 """The queues there are, and which doorbell goes to which."""
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 #: In the order a worker empties them. `recovery` holds bells for runs that were started before.
 QUEUES = ("recovery", "maintenance", "interactive", "batch")
@@ -13,7 +13,7 @@ URGENT = 0
 
 def celery_queues() -> list[Queue]:
     """Return the queues as Celery wants them declared."""
-    return [Queue(name) for name in QUEUES]
+    return [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]
 
 
 def level(priority: int) -> int:
