@@ -14,9 +14,11 @@ from models.scope import AccountScope, SystemScope
 from models.tasks import TERMINAL
 
 _HEAD = "SELECT last_seq, status FROM tasks WHERE id = %(task_id)s AND account_id = %(account_id)s"
+# `upto` is the task's last_seq as read just before, so that a page and what it says of the task belong together.
 _AFTER = """
 SELECT seq, type, run_id, at, data FROM events
-WHERE task_id = %(task_id)s AND account_id = %(account_id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s
+WHERE task_id = %(task_id)s AND account_id = %(account_id)s AND seq > %(after)s AND seq <= %(upto)s
+ORDER BY seq LIMIT %(limit)s
 """
 _OPEN_TEXTS = """
 SELECT e.seq, e.type, e.run_id, e.at, e.data FROM events e
@@ -67,15 +69,13 @@ def after(connection: Connection, scope: AccountScope, task_id: UUID, seq: int, 
     last_seq, terminal = head(connection, scope, task_id)
     if seq >= last_seq:
         return Page([], last_seq, terminal)
-    asked = {"task_id": task_id, "account_id": scope.account_id, "after": seq, "limit": limit}
+    asked = {"task_id": task_id, "account_id": scope.account_id, "after": seq, "upto": last_seq, "limit": limit}
     rows = connection.exec_driver_sql(_AFTER, asked).all()
     frames = [_frame(connection, scope.account_id, task_id, *row) for row in rows]
     return Page(frames, last_seq, terminal)
 
 
-def join(
-    connection: Connection, scope: AccountScope, task_id: UUID, seq: int, limit: int
-) -> tuple[Page, list[Frame]]:
+def join(connection: Connection, scope: AccountScope, task_id: UUID, seq: int, limit: int) -> tuple[Page, list[Frame]]:
     """Return the first page after `seq` and the open texts of a reader that has seen everything up to `seq`.
 
     Raises:

@@ -31,7 +31,7 @@ WHERE status = 'queued' AND run_after <= now()
 class WorkersAlive(NamedTuple):
     """Worker processes seen lately, and how much they carry."""
 
-    count: int
+    processes: int
     running: int
     capacity: int
 
@@ -39,7 +39,7 @@ class WorkersAlive(NamedTuple):
 class Backlog(NamedTuple):
     """Runs that are due but queued, and how long the oldest has been due."""
 
-    count: int
+    runs: int
     oldest_s: float
 
 
@@ -72,6 +72,6 @@ def applied_migration(connection: Connection, scope: SystemScope) -> str | None:
 @lru_cache(maxsize=1)
 def newest_migration() -> str | None:
     """Return the newest migration this code knows."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415  (heavy, and needed once)
+    from alembic.script import ScriptDirectory  # heavy, and needed once
 
     return ScriptDirectory(str(Path(__file__).parent.parent / "migrations")).get_current_head()

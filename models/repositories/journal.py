@@ -15,17 +15,18 @@ from sqlalchemy import Connection
 from models import payloads
 from models.errors import CancelPending, LeaseLost
 from models.events import EventType, Frame, frame
+from models.prepared import Prepared
 from models.scope import SystemScope
 from models.tasks import TRANSITIONS, Status, Waiting
 
 _EVENTS = """
 noted AS (
     INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
-    SELECT told.id, %(seq)s + e.n, told.account_id, %(run)s, e.type, told.at, e.data
+    SELECT told.id, %(seq)s + e.n, told.account_id, %(run)s::uuid, e.type, told.at, e.data
     FROM told, jsonb_to_recordset(%(events)s::jsonb) AS e(n int, type text, data jsonb)
 )
 """
-_RECORD = f"""
+_RECORD_SQL = f"""
 WITH held AS (
     UPDATE runs SET lease_until = now() + %(lease)s * interval '1 second'
     WHERE id = %(run)s AND fence = %(fence)s AND status = 'running'
@@ -38,7 +39,7 @@ WITH held AS (
 ), {_EVENTS}, kept AS (
     INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts,
         idempotency_key, started_seq, result, error, usage, started_at, finished_at)
-    SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, %(fence)s, s.attempts,
+    SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, %(fence)s::int, s.attempts,
         s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{{}}'), clock_timestamp(),
         CASE WHEN s.status <> 'started' THEN clock_timestamp() END
     FROM held, jsonb_to_recordset(%(steps)s::jsonb) AS s(key text, number int, kind text, effect text, status text,
@@ -52,7 +53,7 @@ WITH held AS (
 )
 SELECT at FROM told
 """
-_MOVE = f"""
+_MOVE_SQL = f"""
 WITH held AS (
     UPDATE runs SET status = %(status)s, waiting_reason = %(reason)s, lease_until = NULL, worker = NULL,
         resume_at = CASE WHEN %(status)s <> 'waiting' THEN NULL
@@ -75,6 +76,8 @@ WITH held AS (
 SELECT told.at, held.stopped_at, held.cancel_requested_at, held.cancel_acknowledged_at, held.resume_at <= now()
     OR (held.status = 'waiting' AND held.cancel_requested_at IS NOT NULL) AS due FROM told, held
 """
+_RECORD = Prepared("record", _RECORD_SQL)
+_MOVE = Prepared("move", _MOVE_SQL)
 _DIAGNOSE = """
 SELECT runs.fence, runs.status, runs.cancel_requested_at, runs.resume_at <= now() AS due, tasks.last_seq, now() AS at
 FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
@@ -179,7 +182,7 @@ def record(
     """
     values = _common(hold, seq, events)
     values |= {"lease": lease_s, "starting": starting, "steps": _encode_steps(connection, hold, steps)}
-    row = connection.exec_driver_sql(_RECORD, values).first()
+    row = _RECORD(connection, values).first()
     if row is None:
         row = _own_traces(connection, hold, seq + len(events), starting=starting)
     return _frames(hold, seq, events, row.at)
@@ -204,7 +207,7 @@ def move(connection: Connection, scope: SystemScope, hold: Hold, seq: int, to: M
         "waiting": payloads.dumps(_waiting(to)) if waiting else None,
         "result": payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, "result", to.result),
     }
-    row = connection.exec_driver_sql(_MOVE, values).first()
+    row = _MOVE(connection, values).first()
     if row is None:
         row = _own_traces(connection, hold, seq + 1, starting=False)
     return Moved(_frames(hold, seq, [to.event], row.at), due=bool(row.due), next_run=_next(connection, hold))

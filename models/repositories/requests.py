@@ -23,7 +23,7 @@ Opinion = Literal["accepted", "rejected"]
 
 _LOCK_RUN = """
 SELECT r.id, r.status, r.waiting_reason, r.workflow, r.number, r.cancel_requested_at IS NOT NULL,
-       r.pause_requested_at IS NOT NULL, r.lease_until > now()
+       r.pause_requested_at IS NOT NULL, r.lease_until > now(), r.priority
 FROM runs r
 WHERE r.account_id = %(account_id)s AND r.id = (
     SELECT run_id FROM tasks WHERE id = %(task_id)s AND account_id = %(account_id)s)
@@ -84,6 +84,7 @@ class Asked(NamedTuple):
 
     run_id: UUID
     workflow: str
+    priority: int
     held: bool
     frame: Frame | None = None
 
@@ -97,10 +98,12 @@ class _Run(NamedTuple):
     cancel_requested: bool
     pause_requested: bool
     leased: bool | None
+    priority: int
 
     @property
     def asked(self) -> Asked:
-        return Asked(self.id, self.workflow, held=self.status == Status.RUNNING and bool(self.leased))
+        held = self.status == Status.RUNNING and bool(self.leased)
+        return Asked(self.id, self.workflow, self.priority, held)
 
     @property
     def state(self) -> str:
@@ -171,12 +174,10 @@ def retry(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
     connection.exec_driver_sql(_RETRY_TASK, ids)
     data = {"workflow": run.workflow, "number": run.number + 1, "kind": "retry"}
     frame = _append(connection, task_id, EventType.TASK_QUEUED, data)
-    return Asked(ids["new_id"], run.workflow, held=False, frame=frame)
+    return Asked(ids["new_id"], run.workflow, run.priority, held=False, frame=frame)
 
 
-def decide(
-    connection: Connection, scope: AccountScope, task_id: UUID, verdict: Opinion, comment: str | None
-) -> Asked:
+def decide(connection: Connection, scope: AccountScope, task_id: UUID, verdict: Opinion, comment: str | None) -> Asked:
     """Record what a person thinks of the result. The same verdict again changes nothing.
 
     Raises:

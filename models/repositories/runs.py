@@ -14,12 +14,13 @@ from sqlalchemy import Connection
 
 from models import payloads
 from models.events import EventType, Frame, frame
+from models.prepared import Prepared
 from models.scope import SystemScope
 
 # A run is due when it is queued and its time has come, parked and its moment has come (or someone asked
 # something of it), or running under a lease that ran out. The last arm repairs a claim whose commit was
 # never acknowledged: the row says this very worker has it, and this worker knows it does not.
-_CLAIM = """
+_CLAIM_SQL = """
 WITH due AS (
     SELECT id, status, waiting_reason, started_at, worker = %(worker)s AS mine FROM runs
     WHERE id = %(run)s AND CASE status
@@ -56,6 +57,7 @@ SELECT claimed.*, told.input, told.last_seq, told.at, noted.type AS event_type, 
 FROM claimed, told, noted
 """
 
+_CLAIM = Prepared("claim", _CLAIM_SQL)
 _LIMITED = "SELECT account_id, concurrency_key FROM runs WHERE id = %(run)s AND concurrency_limit IS NOT NULL"
 _LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 _STEPS = "SELECT * FROM steps WHERE run_id = %(run)s ORDER BY number"
@@ -155,7 +157,7 @@ def claim(connection: Connection, scope: SystemScope, run_id: UUID, worker: str,
     if limited:
         # Counting and claiming must not interleave for the same key, or the limit could be passed.
         connection.exec_driver_sql(_LOCK_KEY, {"key": f"{limited.account_id}:{limited.concurrency_key}"})
-    row = connection.exec_driver_sql(_CLAIM, {"run": run_id, "worker": worker, "lease": lease_s}).mappings().first()
+    row = _CLAIM(connection, {"run": run_id, "worker": worker, "lease": lease_s}).mappings().first()
     if row is None:
         return None
     return Claim(

@@ -52,6 +52,7 @@ _GET = f"SELECT {_COLUMNS} WHERE t.id = %(id)s AND t.account_id = %(account_id)s
 _BY_KEY = """
 SELECT id, request_hash FROM tasks WHERE account_id = %(account_id)s AND idempotency_key = %(idempotency_key)s
 """
+_FORGET_PAYLOAD = "DELETE FROM artifacts WHERE task_id = %(id)s AND account_id = %(account_id)s"
 _LIST_FILTERS = {
     "status": "t.status = ANY(%(status)s::text[])",
     "workflow": "t.workflow = %(workflow)s",
@@ -154,6 +155,7 @@ def submit(connection: Connection, scope: AccountScope, new: NewTask) -> Submitt
     asked = _submit_parameters(connection, scope, new, task_id, run_id)
     row = connection.exec_driver_sql(_SUBMIT, asked).one_or_none()
     if row is None:
+        connection.exec_driver_sql(_FORGET_PAYLOAD, {"id": task_id, "account_id": scope.account_id})
         return Submitted(_existing(connection, scope, new), created=False, due=False)
     return Submitted(_fresh(scope, new, task_id, run_id, row[0]), created=True, due=row[1] is not None)
 

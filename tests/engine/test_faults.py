@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from config.settings import Settings
+from models.prepared import Prepared
 from models.repositories import journal as rows
 from models.tasks import Effect
 from tests.engine.conftest import Lab
@@ -155,14 +156,15 @@ async def test_without_the_fence_the_same_check_fails(
     """The permanent negative test: a check that can't fail would prove nothing."""
     numbered = "AND EXISTS (SELECT 1 FROM tasks WHERE id = %(task)s AND last_seq = %(seq)s)"
     for name in ("_RECORD", "_MOVE"):
-        unfenced = getattr(rows, name).replace("AND fence = %(fence)s AND status = 'running'", "")
-        unfenced = unfenced.replace(numbered, "AND %(seq)s >= 0").replace("%(seq)s + e.n", "told.last_seq + e.n")
+        statement = getattr(rows, name)
+        unfenced = statement.sql.replace("AND fence = %(fence)s AND status = 'running'", "")
+        unfenced = unfenced.replace(numbered, "AND %(seq)s::int >= 0").replace("%(seq)s + e.n", "told.last_seq + e.n")
         unfenced = unfenced.replace(
             "RETURNING tasks.id, tasks.account_id,",
             "RETURNING tasks.id, tasks.account_id, tasks.last_seq - %(count)s AS last_seq,",
         )
-        assert unfenced != getattr(rows, name)
-        monkeypatch.setattr(rows, name, unfenced)
+        assert unfenced.count("fence = %(fence)s") == 0
+        monkeypatch.setattr(rows, name, Prepared(f"unfenced{name}", unfenced))
     task, first = await freeze_and_take_over(lab, quick, begin)
     assert not (first is Ended.LOST and one_writer(lab, task)), "the checker did not notice the missing fence"
 
