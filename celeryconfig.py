@@ -51,4 +51,5 @@ beat_schedule = {
     "reconcile": {"task": "maintenance.reconcile", "schedule": _settings.reconcile_every_s},
     "tidy": {"task": "maintenance.tidy", "schedule": 300.0},
 }
+beat_scheduler = "tasks.beat:Scheduler"
 beat_max_loop_interval = max(_settings.reconcile_every_s, 1.0)

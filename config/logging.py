@@ -42,5 +42,5 @@ def set_up(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for noisy in ("celery.worker.strategy", "celery.app.trace", "kombu", "amqp"):
+    for noisy in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "kombu", "amqp", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
