@@ -1,0 +1,40 @@
+"""The front: validates, writes a row, rings, reads back. Flask on gunicorn with gevent; one port for everything."""
+
+from flask import Flask
+from flask_openapi3.openapi import OpenAPI
+
+from config.settings import Settings, get_settings
+from web import auth, docs, errors, health, requests, sockets
+from web.api import events, streams, tasks, tickets, workflows
+from web.cli import keys_cli
+from web.json import Json
+from web.schemas.common import Problem
+from web.services import EXTENSION, open_services
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the application; it connects to nothing until it is asked something.
+
+    Args:
+        settings: instead of the environment's, for tests.
+    """
+    settings = settings or get_settings()
+    app = OpenAPI(
+        __name__, info=docs.INFO, security_schemes=docs.SECURITY, doc_ui=False, static_folder=None,
+        validation_error_status=422, validation_error_model=Problem,
+        openapi_extensions={"security": docs.EVERYWHERE},
+    )  # fmt: skip
+    app.json = Json(app)
+    app.config[errors.BODY_LIMIT] = settings.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1
+    held = app.extensions[EXTENSION] = open_services(settings)
+    requests.init_app(app)
+    auth.init_app(app, held.keys)
+    errors.init_app(app)
+    sockets.init_app(app, settings)
+    for api in (health.api, tasks.api, events.api, tickets.api, workflows.api):
+        app.register_api(api)
+    app.register_blueprint(streams.blueprint)
+    docs.init_app(app)
+    app.cli.add_command(keys_cli)
+    return app

@@ -1,0 +1,192 @@
+"""Tasks: what is submitted, asked and answered."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, model_validator
+
+from models.repositories.tasks import TaskRow
+from models.tasks import Status
+from web.schemas.common import Strict, StrictIfGiven, Time
+
+_LINKS = ("events", "stream", "why", "cancel", "retry", "pause", "resume")
+
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=500)]
+
+
+class SubmitTask(Strict):
+    """A task to carry out."""
+
+    workflow: str = Field(description="Name of a workflow; `GET /v1/workflows` lists them.", examples=["code_assist"])
+    input: dict[str, Any] = Field(description="The workflow's input; see its `input_schema`.")
+    tags: list[Tag] = Field([], max_length=20, description="Labels to filter lists by.")
+    metadata: dict[MetadataKey, MetadataValue] = Field({}, max_length=50, description="Yours; kept and returned.")
+    priority: StrictInt = Field(5, ge=0, le=9, description="Higher goes first.")
+    run_after: Time | None = Field(None, description="Do not start before this time.")
+    deadline: Time | None = Field(None, description="Give up at this time.")
+    max_attempts: StrictInt | None = Field(None, ge=1, le=20, description="Tries when errors are retryable.")
+    concurrency_key: str | None = Field(
+        None, min_length=1, max_length=200, description="Tasks with the same key share a limit on running at once."
+    )
+    concurrency_limit: StrictInt | None = Field(None, ge=1, le=10_000, description="That limit; 1 unless given.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SubmitTask":
+        if self.concurrency_limit is not None and self.concurrency_key is None:
+            raise ValueError("concurrency_limit needs concurrency_key")
+        if self.deadline and self.run_after and self.deadline <= self.run_after:
+            raise ValueError("deadline must be after run_after")
+        return self
+
+
+def _split(value: object) -> object:
+    return [part for item in value for part in str(item).split(",")] if isinstance(value, list) else value
+
+
+class ListTasks(Strict):
+    """What to list; newest first."""
+
+    status: Annotated[list[Status], BeforeValidator(_split)] | None = Field(
+        None, description="Any of these; repeat it or separate with commas."
+    )
+    workflow: str | None = Field(None, max_length=200)
+    tag: str | None = Field(None, max_length=64)
+    created_after: Time | None = None
+    created_before: Time | None = None
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=200, description="`next_cursor` of the page before.")
+
+
+class GetTask(Strict):
+    """How to get one task."""
+
+    wait: float = Field(0, ge=0, le=30, allow_inf_nan=False, description="Wait up to this many seconds for its end.")
+
+
+class Resume(StrictIfGiven):
+    """How to go on."""
+
+    decision: Literal["repeat", "skip", "fail"] | None = Field(
+        None, description="Needed when the task waits `in_doubt`: what to do with the step that may have happened."
+    )
+
+
+class Decide(StrictIfGiven):
+    """A person's word on a result."""
+
+    comment: str | None = Field(None, max_length=2000)
+
+
+class Cancel(BaseModel):
+    """When a stop was asked for, acknowledged by the worker, and done."""
+
+    requested_at: datetime
+    acknowledged_at: datetime | None
+    stopped_at: datetime | None
+
+
+class Run(BaseModel):
+    """The current execution."""
+
+    id: UUID
+    number: int
+    kind: Literal["first", "retry"]
+    attempt: int = Field(description="How often a worker took it up.")
+    worker: str | None
+    lease_until: datetime | None
+    cancel: Cancel | None
+
+
+class WaitingFor(BaseModel):
+    """Why a task waits."""
+
+    reason: str
+    until: datetime | None = None
+    detail: Any | None = None
+
+
+class Decision(BaseModel):
+    """Whether a person accepted the result."""
+
+    verdict: Literal["accepted", "rejected"]
+    by: str
+    at: datetime
+    comment: str | None
+
+
+class Task(BaseModel):
+    """A task and its current run."""
+
+    id: UUID
+    workflow: str
+    status: Status
+    waiting: WaitingFor | None
+    input: dict[str, Any]
+    result: Any | None
+    error: dict[str, Any] | None
+    usage: dict[str, Any]
+    tags: list[str]
+    metadata: dict[str, str]
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    last_seq: int = Field(description="Number of its last event.")
+    decision: Decision | None
+    run: Run
+    links: dict[str, str]
+
+
+class TaskList(BaseModel):
+    """A page of tasks. An input or result over 64 KiB is a reference here; get the task to read it."""
+
+    tasks: list[Task]
+    next_cursor: str | None
+
+
+def task_json(row: TaskRow) -> dict[str, Any]:
+    """Render a task in the shape of :class:`Task`."""
+    here = f"/v1/tasks/{row.id}"
+    return {
+        "id": row.id,
+        "workflow": row.workflow,
+        "status": row.status,
+        "waiting": row.waiting,
+        "input": row.input,
+        "result": row.result,
+        "error": row.error,
+        "usage": row.usage,
+        "tags": row.tags,
+        "metadata": row.metadata,
+        "priority": row.priority,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "last_seq": row.last_seq,
+        "decision": row.decision,
+        "run": run_json(row),
+        "links": {"self": here} | {name: f"{here}/{name}" for name in _LINKS},
+    }
+
+
+def run_json(row: TaskRow) -> dict[str, Any]:
+    """Render a task's current run in the shape of :class:`Run`."""
+    cancel = None
+    if row.cancel_requested_at is not None:
+        cancel = {
+            "requested_at": row.cancel_requested_at,
+            "acknowledged_at": row.cancel_acknowledged_at,
+            "stopped_at": row.stopped_at,
+        }
+    return {
+        "id": row.run_id,
+        "number": row.run_number,
+        "kind": row.run_kind,
+        "attempt": row.attempt,
+        "worker": row.worker,
+        "lease_until": row.lease_until,
+        "cancel": cancel,
+    }

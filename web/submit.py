@@ -1,0 +1,80 @@
+"""From a request body to a task that may be submitted."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from flask import g, request
+from pydantic import ValidationError
+
+from config.settings import Settings
+from models.repositories.tasks import NewTask
+from web.errors import Invalid
+from web.explain import explain
+from web.schemas.tasks import SubmitTask
+from worker.workflows import WORKFLOWS
+
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+def new_task(body: SubmitTask, settings: Settings) -> NewTask:
+    """Check the body against its workflow and return what to submit.
+
+    Raises:
+        Invalid: the workflow is unknown, its input is wrong or the Idempotency-Key is malformed.
+    """
+    check_input(body.workflow, body.input)
+    key = idempotency_key()
+    return NewTask(
+        workflow=body.workflow,
+        input=body.input,
+        tags=body.tags,
+        metadata=body.metadata,
+        priority=body.priority,
+        run_after=body.run_after,
+        deadline=body.deadline,
+        max_attempts=body.max_attempts or settings.max_attempts,
+        concurrency_key=body.concurrency_key,
+        concurrency_limit=(body.concurrency_limit or 1) if body.concurrency_key else None,
+        idempotency_key=key,
+        request_hash=canonical_hash(g.json) if key else None,
+    )
+
+
+def check_input(workflow: str, given: dict[str, Any]) -> None:
+    """Check a workflow's input, strictly: no text for numbers, no unknown fields.
+
+    Raises:
+        Invalid: the workflow is unknown or the input is wrong.
+    """
+    declared = WORKFLOWS.get(workflow)
+    if declared is None:
+        wrong = {"field": "workflow", "message": f"Unknown workflow {workflow!r}", "allowed": sorted(WORKFLOWS)}
+        raise Invalid("There is no such workflow.", [wrong])
+    try:
+        declared.input_model.model_validate(given, strict=True)
+    except ValidationError:
+        # Strict checking of Python values refuses what JSON can only write as text, such as enums: ask again as JSON.
+        try:
+            declared.input_model.model_validate_json(json.dumps(given), strict=True)
+        except ValidationError as error:
+            raise Invalid(fields=explain(error, declared.input_model, "input")) from error
+
+
+def idempotency_key() -> str | None:
+    """Return the request's Idempotency-Key, if any.
+
+    Raises:
+        Invalid: it is not 1 to 255 printable ASCII characters.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        wrong = {"field": "Idempotency-Key", "message": "Malformed", "allowed": "1 to 255 printable ASCII characters"}
+        raise Invalid("The Idempotency-Key header is malformed.", [wrong])
+    return key
+
+
+def canonical_hash(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, whatever the order of its keys and the spaces it came with."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
