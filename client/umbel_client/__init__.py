@@ -1,0 +1,63 @@
+"""A typed, synchronous client for Umbel.
+
+from umbel_client import Umbel
+
+with Umbel() as umbel:
+    task = umbel.submit("probe", {"steps": [{"say": "hello"}]})
+    for frame in umbel.watch(task.id):
+        print(frame.seq, frame.type)
+"""
+
+from umbel_client._version import __version__
+from umbel_client.client import Umbel
+from umbel_client.errors import (
+    ApiError,
+    ConfigurationError,
+    ConfigurationInvalid,
+    ConfigurationMissing,
+    Conflict,
+    ConnectionFailed,
+    Invalid,
+    NotFound,
+    RateLimited,
+    ServerUnavailable,
+    UmbelError,
+    Unauthorized,
+    UnexpectedAnswer,
+    WaitTimedOut,
+)
+from umbel_client.models import Blocker, Check, Failure, Frame, Readiness, Run, Step, Task, Waiting, Why, Workflow
+from umbel_client.text import TextAssembler
+from umbel_client.watching import Interruption
+
+__all__ = [
+    "ApiError",
+    "Blocker",
+    "Check",
+    "ConfigurationError",
+    "ConfigurationInvalid",
+    "ConfigurationMissing",
+    "Conflict",
+    "ConnectionFailed",
+    "Failure",
+    "Frame",
+    "Interruption",
+    "Invalid",
+    "NotFound",
+    "RateLimited",
+    "Readiness",
+    "Run",
+    "ServerUnavailable",
+    "Step",
+    "Task",
+    "TextAssembler",
+    "Umbel",
+    "UmbelError",
+    "Unauthorized",
+    "UnexpectedAnswer",
+    "WaitTimedOut",
+    "Waiting",
+    "Why",
+    "Workflow",
+    "__version__",
+]

@@ -1,0 +1,10 @@
+"""The `umbel` command."""
+
+from umbel_client.cli import control, doctor, following, lint_fix, showing, submitting
+from umbel_client.cli.base import main
+
+for module in (submitting, lint_fix, following, showing, control, doctor):
+    for command in module.COMMANDS:
+        main.add_command(command)
+
+__all__ = ["main"]

@@ -1,0 +1,74 @@
+"""Commands that ask something of a task: cancel, pause, resume, retry, accept, reject."""
+
+from collections.abc import Callable
+
+import click
+
+from umbel_client.cli import render
+from umbel_client.cli.base import Session, as_json, pass_session, print_json, task_id
+from umbel_client.client import Umbel
+from umbel_client.models import Task
+
+ACTIONS: dict[str, tuple[Callable[[Umbel, str], Task], str]] = {
+    "cancel": (Umbel.cancel, "Stop a task; it ends as cancelled."),
+    "pause": (Umbel.pause, "Let a task rest at its next step boundary."),
+    "retry": (Umbel.retry, "Run a failed or dead task again; finished steps are not repeated."),
+}
+DECISIONS: dict[str, tuple[Callable[[Umbel, str, str | None], Task], str]] = {
+    "accept": (Umbel.accept, "Record that a result was taken."),
+    "reject": (Umbel.reject, "Record that a result was turned down."),
+}
+
+
+def _report(session: Session, task: Task, as_json: bool) -> None:
+    if as_json:
+        print_json(task.raw)
+    else:
+        session.out.print(render.summary(task))
+
+
+def _action(name: str) -> click.Command:
+    act, text = ACTIONS[name]
+
+    @click.command(name, help=text)
+    @task_id
+    @as_json
+    @pass_session
+    def command(session: Session, task_id: str, as_json: bool) -> None:
+        with session.connect() as umbel:
+            _report(session, act(umbel, task_id), as_json)
+
+    return command
+
+
+def _decision(name: str) -> click.Command:
+    decide, text = DECISIONS[name]
+
+    @click.command(name, help=text)
+    @task_id
+    @click.option("--comment", help="Why, for the record.")
+    @as_json
+    @pass_session
+    def command(session: Session, task_id: str, comment: str | None, as_json: bool) -> None:
+        with session.connect() as umbel:
+            _report(session, decide(umbel, task_id, comment), as_json)
+
+    return command
+
+
+@click.command()
+@task_id
+@click.option(
+    "--decision",
+    type=click.Choice(["repeat", "skip", "fail"]),
+    help="For a task that waits in doubt: what to do with the step that may have happened.",
+)
+@as_json
+@pass_session
+def resume(session: Session, task_id: str, decision: str | None, as_json: bool) -> None:
+    """Let a paused task, or one in doubt, go on."""
+    with session.connect() as umbel:
+        _report(session, umbel.resume(task_id, decision), as_json)
+
+
+COMMANDS = (resume, *map(_action, ACTIONS), *map(_decision, DECISIONS))
