@@ -26,7 +26,8 @@ from umbel_client.errors import (
     UnexpectedAnswer,
     WaitTimedOut,
 )
-from umbel_client.models import Blocker, Check, Failure, Frame, Readiness, Run, Step, Task, Waiting, Why, Workflow
+from umbel_client.models import Failure, Frame, Run, Task, Waiting
+from umbel_client.reports import Blocker, Check, Readiness, Step, Why, Workflow
 from umbel_client.text import TextAssembler
 from umbel_client.watching import Interruption
 

@@ -12,7 +12,8 @@ from umbel_client.backoff import Backoff
 from umbel_client.config import load_settings
 from umbel_client.errors import WaitTimedOut
 from umbel_client.http import Http
-from umbel_client.models import Frame, Readiness, Task, Why, Workflow
+from umbel_client.models import Frame, Task
+from umbel_client.reports import Readiness, Why, Workflow
 from umbel_client.sockets import ping
 from umbel_client.watching import PATIENCE_S, TRANSIENT, Interruption, Watcher, task_path
 

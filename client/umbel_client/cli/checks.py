@@ -13,7 +13,7 @@ from umbel_client.client import Umbel
 from umbel_client.config import is_loopback
 from umbel_client.errors import UmbelError
 from umbel_client.http import reason
-from umbel_client.models import Check, Readiness
+from umbel_client.reports import Check, Readiness
 
 EXPECTED = ("database", "migrations", "redis", "workers", "queue")
 LATE_S = 30.0  # how long a task may wait for a worker before it is worth a word

@@ -57,7 +57,9 @@ class Display:
     def interrupted(self, lost: Interruption) -> None:
         """Say that the connection is gone and what happens now."""
         how = "polling" if lost.polling else "resuming"
-        self._console.print(Text(f"{render.line(lost.reason)}; {how} after event {lost.after}", style="yellow"))
+        self._console.print(
+            Text(f"{render.line(lost.reason.rstrip('.'))}; {how} after event {lost.after}", style="yellow")
+        )
 
     def _advance(self, frame: Frame) -> None:
         if frame.type == "step.completed":

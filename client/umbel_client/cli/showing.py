@@ -8,7 +8,8 @@ from rich.text import Text
 
 from umbel_client.cli import render
 from umbel_client.cli.base import Session, as_json, pass_session, print_json, task_id
-from umbel_client.models import Step, Task, mapping
+from umbel_client.models import Task, mapping
+from umbel_client.reports import Step
 
 
 @click.command("list")
