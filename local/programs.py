@@ -12,6 +12,7 @@ from local.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
 QUEUES = "recovery,maintenance,interactive,batch"
+RESCUE_SLOTS = "20"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def server_program(server: Server, priority: int) -> Program:
 def product_programs(home: Home, settings: Settings) -> list[Program]:
     """web, worker, beat and Flower, started from the repository with the stack's environment."""
     celery = (sys.executable, "-m", "celery", "-A", "tasks")
-    worker = ("worker", "--pool", "custom", "-c", "200", "-Q", QUEUES, "-n", "umbel@%h", "-l", settings.log_level)
+    worker = ("worker", "--pool", "custom", "-l", settings.log_level)
+    # Its slots stay free for what was lost or is due when the other's are all taken.
+    rescue = ("-c", RESCUE_SLOTS, "-Q", "recovery,maintenance", "-n", "rescue@%h")
     beat = ("beat", "--schedule", str(home.run / "beat.db"), "--pidfile=", "-l", settings.log_level)
     flower = (
         "flower", "--address=127.0.0.1", f"--port={settings.flower_port}", "--persistent=True",
@@ -60,7 +63,8 @@ def product_programs(home: Home, settings: Settings) -> list[Program]:
     web = (sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "web:create_app()")
     return [
         Program("web", "web", web, priority=30, stop_wait_s=25),
-        Program("worker", "worker", (*celery, *worker), priority=30, stop_wait_s=30),
+        Program("worker", "worker", (*celery, *worker, "-Q", QUEUES, "-n", "umbel@%h"), priority=30, stop_wait_s=30),
+        Program("rescue", "recovery worker", (*celery, *worker, *rescue), priority=30, stop_wait_s=30),
         Program("beat", "beat", (*celery, *beat), priority=40),
         Program("flower", "Flower", (*celery, *flower), priority=40),
     ]

@@ -129,12 +129,12 @@ class Stack:
         self._ready("migrations", "up to date")
 
     def _start_product(self) -> None:
-        names = ("web", "worker", "beat", "flower")
+        names = ("web", "worker", "rescue", "beat", "flower")
         for name in names:
             self.supervisor.start(name)
         self._wait("web", lambda: web_ready(self.settings))
         self._ready("web", f"port {self.settings.web_port}")
-        for name in ("worker", "beat"):
+        for name in ("worker", "rescue", "beat"):
             self._wait(name, self.supervisor.running(name))
             self._ready(name, "running")
         self._wait("flower", lambda: flower_answers(self.settings, flower_login(self.vault)))
@@ -159,7 +159,7 @@ class Stack:
             states = self.supervisor.states()
         except NotRunning:
             return False
-        for names in (("flower", "beat"), ("web", "worker"), ("redis",), ("postgres",)):
+        for names in (("flower", "beat"), ("web", "worker", "rescue"), ("redis",), ("postgres",)):
             running = [state.name for state in states if state.name in names and state.state != "STOPPED"]
             if running:
                 self.supervisor.stop(running)

@@ -95,7 +95,7 @@ def connect(settings: Settings, *, pool_size: int | None = None, application: st
             "connect_timeout": settings.database_connect_timeout_s,
             "application_name": application,
             "options": f"-c statement_timeout={seconds}s -c idle_in_transaction_session_timeout={seconds * 2}s"
-            " -c plan_cache_mode=force_generic_plan",
+            " -c plan_cache_mode=force_generic_plan -c timezone=UTC",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,

@@ -55,7 +55,7 @@ class CancelPending(ModelError):
 
 
 class Unavailable(ModelError):
-    """The database can't be reached now. Nothing was changed; try again in a moment."""
+    """The database can't be reached now. Try again in a moment, with the same Idempotency-Key if you sent one."""
 
     code = "database_unavailable"
     retryable = True

@@ -214,7 +214,8 @@ def move(connection: Connection, scope: SystemScope, hold: Hold, seq: int, to: M
 
 
 def _waiting(to: Move) -> dict[str, Any]:
-    return {"reason": to.reason, "until": to.resume_at, "detail": to.detail}
+    until = to.resume_at and to.resume_at.isoformat()
+    return {"reason": to.reason, "until": until, "detail": to.detail}
 
 
 def _common(hold: Hold, seq: int, events: Sequence[NewEvent]) -> dict[str, Any]:

@@ -51,13 +51,15 @@ SELECT %(new_id)s, task_id, account_id, number + 1, 'retry', root_id, workflow, 
        CASE WHEN deadline > now() THEN deadline END, max_attempts, now(), concurrency_key, concurrency_limit
 FROM runs WHERE id = %(run_id)s
 """
-# Finished steps answer again without an effect; started ones with an effect stay in doubt, with their key.
+# Finished steps answer again without an effect; started ones with an effect stay in doubt, with their key; failed
+# ones are tried again, counting on: a person asked for it, so an error that was final is not final any more.
 _RETRY_STEPS = """
 INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts, idempotency_key,
                    started_seq, result, error, usage, decision, started_at, finished_at)
 SELECT %(new_id)s, key, task_id, account_id, number, kind, effect, status, 0, attempts, idempotency_key,
-       started_seq, result, error, usage, decision, started_at, finished_at
-FROM steps WHERE run_id = %(run_id)s AND (status = 'completed' OR (status = 'started' AND effect <> 'pure'))
+       started_seq, result, CASE WHEN status = 'failed' THEN jsonb_set(error, '{retryable}', 'true') ELSE error END,
+       usage, decision, started_at, finished_at
+FROM steps WHERE run_id = %(run_id)s AND (status <> 'started' OR effect <> 'pure')
 """
 _RETRY_TASK = """
 UPDATE tasks SET run_id = %(new_id)s, status = 'queued', waiting = NULL, result = NULL, error = NULL,

@@ -12,6 +12,7 @@ from worker.context import RunContext
 from worker.engine import Ended
 from worker.errors import StepFailed
 from worker.testing import running_engine, workflow
+from worker.workflows import WORKFLOWS
 
 pytestmark = pytest.mark.stack
 
@@ -165,8 +166,6 @@ async def test_a_final_result_the_record_cannot_hold_fails_the_run(lab: Lab, qui
 
 
 async def test_a_stored_input_that_no_longer_fits_is_refused(lab: Lab, quick: Settings) -> None:
-    from worker.workflows import WORKFLOWS
-
     async with running_engine(quick, WORKFLOWS) as engine:
         task = lab.submit("probe", {"steps": "not a list"})
         assert await engine.execute(task.run_id) is Ended.FAILED
@@ -189,3 +188,16 @@ async def test_the_idempotency_key_is_the_same_on_every_try(lab: Lab, quick: Set
         await engine.execute(task.run_id)
         await lab.ended(task)
         assert keys == [f"{task.run_id}:call"] * 3
+
+
+async def test_a_retry_tries_the_failed_step_again_and_counts_on(lab: Lab, quick: Settings) -> None:
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("probe", {"steps": [{"wait_s": 0}, {"fail": {"times": 1, "retryable": False}}]})
+        assert await engine.execute(task.run_id) is Ended.FAILED
+        lab.ask("retry", task)
+        again = lab.task(task)
+        assert (again.status, again.run_number, again.run_kind, again.error) == ("queued", 2, "retry", None)
+        assert await engine.execute(again.run_id) is Ended.SUCCEEDED
+        assert lab.task(task).result == {"steps": [{"waited_s": 0.0}, {"failed_times": 1}]}
+        assert [f["data"]["step"] for f in lab.events(task) if f["type"] == "step.completed"] == ["wait:0", "fail:1"]
+        assert lab.dense(task)
