@@ -39,8 +39,8 @@ WITH held AS (
 ), {_EVENTS}, kept AS (
     INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts,
         idempotency_key, started_seq, result, error, usage, started_at, finished_at)
-    SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, %(fence)s::int, s.attempts,
-        s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{{}}'), clock_timestamp(),
+    SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, %(fence)s::int,
+        s.attempts, s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{{}}'), clock_timestamp(),
         CASE WHEN s.status <> 'started' THEN clock_timestamp() END
     FROM held, jsonb_to_recordset(%(steps)s::jsonb) AS s(key text, number int, kind text, effect text, status text,
         attempts int, idempotency_key text, started_seq int, result jsonb, error jsonb, usage jsonb)
@@ -57,7 +57,8 @@ _MOVE_SQL = f"""
 WITH held AS (
     UPDATE runs SET status = %(status)s, waiting_reason = %(reason)s, lease_until = NULL, worker = NULL,
         resume_at = CASE WHEN %(status)s <> 'waiting' THEN NULL
-            WHEN %(reason)s = 'capacity' OR (%(reason)s = 'paused' AND pause_requested_at IS NULL) THEN now() ELSE %(resume_at)s::timestamptz END,
+            WHEN %(reason)s = 'capacity' OR (%(reason)s = 'paused' AND pause_requested_at IS NULL) THEN now()
+            ELSE %(resume_at)s::timestamptz END,
         rung_at = NULL, error = %(error)s::jsonb, failures = failures + %(failures)s,
         finished_at = CASE WHEN %(terminal)s THEN now() END,
         cancel_acknowledged_at = CASE WHEN %(status)s = 'cancelled'
@@ -84,7 +85,8 @@ FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
 """
 _NEXT = """
 SELECT id, workflow, priority FROM runs
-WHERE account_id = %(account)s AND concurrency_key = %(key)s AND status = 'queued' AND run_after <= now() ORDER BY priority DESC, id LIMIT 1
+WHERE account_id = %(account)s AND concurrency_key = %(key)s AND status = 'queued' AND run_after <= now()
+ORDER BY priority DESC, id LIMIT 1
 """
 
 

@@ -54,7 +54,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_pays_once(
         assert provider.repeats == 0
 
 
-def test_workers_killed_again_and_again_lose_nothing_and_pay_once(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_workers_killed_again_and_again_lose_nothing(stack: Stack, client: Umbel, provider: Provider) -> None:
     stack.worker()
     victim = stack.worker()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(30)]
