@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         4, ge=1, description="Tries of a run whose errors are retryable, unless the task says otherwise."
     )
-    max_crashes: int = Field(3, ge=1, description="A run that lost its worker this often becomes dead.")
+    max_crashes: int = Field(
+        5, ge=1, description="A run that lost its worker this often in a row, without finishing a step, becomes dead."
+    )
     retry_base_s: float = Field(1, gt=0, description="First retry delay; doubles each time.")
     retry_max_s: float = Field(300, gt=0, description="Longest retry delay, and longest `retry_after` honoured.")
     step_timeout_s: float = Field(300, gt=0, description="A step running longer fails with `step_timeout`.")

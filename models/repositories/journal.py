@@ -17,7 +17,7 @@ from models.errors import CancelPending, LeaseLost
 from models.events import EventType, Frame, frame
 from models.prepared import Prepared
 from models.scope import SystemScope
-from models.tasks import TRANSITIONS, Status, Waiting
+from models.tasks import TRANSITIONS, Status, StepStatus, Waiting
 
 _EVENTS = """
 noted AS (
@@ -28,7 +28,8 @@ noted AS (
 """
 _RECORD_SQL = f"""
 WITH held AS (
-    UPDATE runs SET lease_until = now() + %(lease)s * interval '1 second'
+    UPDATE runs SET lease_until = now() + %(lease)s * interval '1 second',
+        crashes = CASE WHEN %(progress)s THEN 0 ELSE crashes END
     WHERE id = %(run)s AND fence = %(fence)s AND status = 'running'
     AND (NOT %(starting)s OR cancel_requested_at IS NULL)
     AND EXISTS (SELECT 1 FROM tasks WHERE id = %(task)s AND last_seq = %(seq)s)
@@ -184,6 +185,8 @@ def record(
     """
     values = _common(hold, seq, events)
     values |= {"lease": lease_s, "starting": starting, "steps": _encode_steps(connection, hold, steps)}
+    # A run that gets on is not what kills its workers; only losses in a row at the same point count.
+    values["progress"] = any(step.status == StepStatus.COMPLETED for step in steps)
     row = _RECORD(connection, values).first()
     if row is None:
         row = _own_traces(connection, hold, seq + len(events), starting=starting)

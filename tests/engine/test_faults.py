@@ -105,10 +105,27 @@ async def test_a_run_that_keeps_losing_its_worker_becomes_dead(lab: Lab, quick: 
     async with running_engine(quick, {"poison": workflow("poison", poison)}) as engine:
         task = lab.submit("poison")
         lab.sql(
-            "UPDATE runs SET status = 'running', fence = 3, crashes = 2, worker = 'gone' WHERE id = :id", id=task.run_id
+            "UPDATE runs SET status = 'running', fence = 5, crashes = 4, worker = 'gone' WHERE id = :id", id=task.run_id
         )
         assert await engine.execute(task.run_id) is Ended.DEAD
         assert (lab.task(task).error or {})["code"] == "worker_lost"
+
+
+async def test_a_run_that_gets_on_is_not_blamed_for_the_workers_it_lost(lab: Lab, quick: Settings) -> None:
+    async def two(ctx: RunContext, given: Any) -> None:
+        async def work(_: Any) -> None:
+            lab.sql("UPDATE runs SET crashes = 4 WHERE id = :id", id=ctx.journal.hold.run_id)
+
+        await ctx.step("one", work)
+        await ctx.sleep("nap", 3600)
+
+    async with running_engine(quick, {"two": workflow("two", two)}) as engine:
+        task = lab.submit("two")
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        lab.sql(
+            "UPDATE runs SET status = 'running', waiting_reason = NULL, worker = 'gone' WHERE id = :id", id=task.run_id
+        )
+        assert await engine.execute(task.run_id) is Ended.WAITING
 
 
 async def freeze_and_take_over(lab: Lab, quick: Settings, begin: Begin) -> tuple[Any, Ended]:
