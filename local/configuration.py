@@ -54,6 +54,7 @@ def environment_of(home: Home, vault: Vault, settings: Settings, servers: Sequen
         "UMBEL_KEY_PEPPER": settings.key_pepper.get_secret_value(),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # five processes compiling every module anew would double a later start
         "CELERY_CUSTOM_WORKER_POOL": "tasks.pool:AsyncioPool",
         "FLOWER_BASIC_AUTH": flower_login(vault),
     }

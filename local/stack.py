@@ -14,6 +14,7 @@ from local.configuration import environment_of, flower_login, load, uses_existin
 from local.console import say
 from local.errors import AlreadyRunning, NotRunning, ServerFailed
 from local.home import Home
+from local.migrations import migrated
 from local.ports import require_free
 from local.postgres import PostgresServer
 from local.programs import ROOT, Program, product_programs, server_program
@@ -118,6 +119,11 @@ class Stack:
         return [*servers, *product_programs(self.home, self.settings)]
 
     def _migrate(self) -> None:
+        if migrated(
+            self.settings.database_url.get_secret_value()
+        ):  # saves starting alembic, seconds on a small machine
+            self._ready("migrations", "up to date")
+            return
         log = self.supervisor.log("migrate")
         with log.open("wb") as output:
             result = subprocess.run(
@@ -126,7 +132,7 @@ class Stack:
             )  # fmt: skip
         if result.returncode != 0:
             raise ServerFailed(f"migrations failed; {log} ends:\n{self._last_lines('migrate')}")
-        self._ready("migrations", "up to date")
+        self._ready("migrations", "applied")
 
     def _start_product(self) -> None:
         names = ("web", "worker", "rescue", "beat", "flower")
