@@ -25,6 +25,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # the same pool
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and return its result after the commit.
@@ -39,6 +40,29 @@ class Database:
             raise errors.Unavailable("no free database connection; try again in a moment") from error
         except exc.DBAPIError as error:
             raise translate(error) from error
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run queries without a transaction around them, which saves two of three round trips.
+
+        Raises:
+            errors.Unavailable: as for :meth:`run`.
+        """
+        try:
+            return self._read_again_if_stale(work)
+        except exc.TimeoutError as error:
+            raise errors.Unavailable("no free database connection; try again in a moment") from error
+        except exc.DBAPIError as error:
+            raise translate(error) from error
+
+    def _read_again_if_stale(self, work: Callable[[Connection], T]) -> T:
+        for last in (False, True):
+            try:
+                with self._reading.connect() as connection:
+                    return work(connection)
+            except exc.DBAPIError as error:
+                if last or not error.connection_invalidated:
+                    raise
+        raise AssertionError("unreachable")
 
     def _run_again_if_stale(self, work: Callable[[Connection], T]) -> T:
         committing = False

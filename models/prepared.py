@@ -25,7 +25,7 @@ class Prepared:
         self._prepare = f"PREPARE {self.name} AS {body}"
         self._execute = f"EXECUTE {self.name} ({', '.join(f'%({name})s' for name in names)})"
 
-    def __call__(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
+    def __call__(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
         """Execute with `values`; may name more than the statement uses."""
         known = connection.info.setdefault(_KNOWN, set())
         if self.name not in known:

@@ -95,7 +95,7 @@ class KeyRing:
         return found
 
     def _find(self, public_id: str) -> FoundKey | None:
-        return self._database.run(lambda connection: accounts.find_key(connection, AUTHENTICATION, public_id))
+        return self._database.read(lambda connection: accounts.find_key(connection, AUTHENTICATION, public_id))
 
 
 def presented_key() -> str | None:

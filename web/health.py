@@ -42,6 +42,6 @@ def readyz() -> tuple[dict[str, Any], int]:
 def prometheus() -> Response:
     """Runs are counted for the key's account; a key with the scope `operations` sees all."""
     scope = OPERATIONS if OPERATIONS_SCOPE in g.key_scopes else g.scope
-    runs = services().database.run(lambda connection: health.open_runs(connection, scope))
+    runs = services().database.read(lambda connection: health.open_runs(connection, scope))
     queues = dispatch.queue_lengths() or {}
     return Response(metrics.render(runs, queues), content_type=CONTENT_TYPE_LATEST)

@@ -29,7 +29,7 @@ def wait_for_end(held: Services, scope: AccountScope, task_id: UUID, wait_s: flo
 
 def read(held: Services, scope: AccountScope, task_id: UUID) -> TaskRow:
     """Return the task as it is now. Raises as `wait_for_end` does."""
-    return held.database.run(lambda connection: tasks.get(connection, scope, task_id))
+    return held.database.read(lambda connection: tasks.get(connection, scope, task_id))
 
 
 def _watch(held: Services, scope: AccountScope, task: TaskRow, subscription: Subscription, wait_s: float) -> TaskRow:

@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 from models import payloads
 from models.base import new_id
 from models.errors import KeyReused, NotFound
+from models.prepared import Prepared
 from models.scope import AccountScope
 from models.tasks import TERMINAL
 
 # One statement for the hot path. ON CONFLICT waits for a concurrent equal submit to commit and then inserts
 # nothing, so `task` is empty and so is everything hanging on it.
-_SUBMIT = """
+_SUBMIT_SQL = """
 WITH task AS (
     INSERT INTO tasks (id, account_id, user_id, run_id, workflow, status, input, tags, metadata, priority,
                        idempotency_key, request_hash, last_seq)
@@ -41,6 +42,7 @@ WITH task AS (
 )
 SELECT task.created_at, run.rung_at FROM task, run
 """
+_SUBMIT = Prepared("submit", _SUBMIT_SQL)
 _COLUMNS = """
     t.id, t.account_id, t.workflow, t.status, t.waiting, t.input, t.result, t.error, t.usage, t.decision, t.tags,
     t.metadata, t.priority, t.last_seq, t.created_at, t.started_at, t.finished_at,
@@ -48,7 +50,7 @@ _COLUMNS = """
     r.cancel_requested_at, r.cancel_acknowledged_at, r.stopped_at, r.pause_requested_at
 FROM tasks t JOIN runs r ON r.id = t.run_id
 """
-_GET = f"SELECT {_COLUMNS} WHERE t.id = %(id)s AND t.account_id = %(account_id)s"
+_GET = Prepared("get", f"SELECT {_COLUMNS} WHERE t.id = %(id)s AND t.account_id = %(account_id)s")
 _BY_KEY = """
 SELECT id, request_hash FROM tasks WHERE account_id = %(account_id)s AND idempotency_key = %(idempotency_key)s
 """
@@ -153,7 +155,7 @@ def submit(connection: Connection, scope: AccountScope, new: NewTask) -> Submitt
     """
     task_id, run_id = new_id(), new_id()
     asked = _submit_parameters(connection, scope, new, task_id, run_id)
-    row = connection.exec_driver_sql(_SUBMIT, asked).one_or_none()
+    row = _SUBMIT(connection, asked).one_or_none()
     if row is None:
         connection.exec_driver_sql(_FORGET_PAYLOAD, {"id": task_id, "account_id": scope.account_id})
         return Submitted(_existing(connection, scope, new), created=False, due=False)
@@ -166,7 +168,7 @@ def get(connection: Connection, scope: AccountScope, task_id: UUID) -> TaskRow:
     Raises:
         NotFound: the account has no such task.
     """
-    row = connection.exec_driver_sql(_GET, {"id": task_id, "account_id": scope.account_id}).one_or_none()
+    row = _GET(connection, {"id": task_id, "account_id": scope.account_id}).one_or_none()
     if row is None:
         raise NotFound
     task = TaskRow(*row)

@@ -22,7 +22,7 @@ def list_events(path: TaskPath, query: ListEvents) -> dict[str, Any] | Response:
     scope: AccountScope = g.scope
     if request.accept_mimetypes.best_match(["application/json", sse.MEDIA_TYPE]) == sse.MEDIA_TYPE:
         return sse.respond(services(), scope, path.task_id, sse.last_event_id(query.after))
-    page = services().database.run(
+    page = services().database.read(
         lambda connection: events.after(connection, scope, path.task_id, query.after, query.limit)
     )
     return {"events": page.frames, "last_seq": page.last_seq}

@@ -72,7 +72,7 @@ def _check_task(scope: AccountScope, text: str) -> None:
         raise NotFound from error
     if g.only_task not in {None, task_id}:
         raise NotFound
-    services().database.run(lambda connection: events.head(connection, scope, task_id))
+    services().database.read(lambda connection: events.head(connection, scope, task_id))
 
 
 def _start() -> StreamQuery:

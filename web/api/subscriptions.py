@@ -58,7 +58,7 @@ class Conversation:
         known = self._reader.subscriptions
         if task_id not in known and len(known) >= SUBSCRIPTIONS_MAX:
             raise Invalid(f"One socket follows at most {SUBSCRIPTIONS_MAX} tasks; unsubscribe from some first.")
-        last_seq, _ = self._held.database.run(lambda connection: events.head(connection, scope, task_id))
+        last_seq, _ = self._held.database.read(lambda connection: events.head(connection, scope, task_id))
         self._reader.watch(scope, task_id, message.after, message.offsets)
         return {"type": "subscribed", "task_id": task_id, "after": message.after, "last_seq": last_seq}
 

@@ -65,7 +65,7 @@ def list_tasks(query: ListTasks) -> dict[str, Any]:
         created_before=query.created_before,
         before_id=paging.decode(query.cursor),
     )
-    found = _database().run(lambda connection: tasks.list_tasks(connection, scope, where, query.limit + 1))
+    found = _database().read(lambda connection: tasks.list_tasks(connection, scope, where, query.limit + 1))
     page = found[: query.limit]
     more = len(found) > query.limit
     return {"tasks": [task_json(row) for row in page], "next_cursor": paging.encode(page[-1].id) if more else None}
@@ -81,7 +81,7 @@ def get_task(path: TaskPath, query: GetTask) -> dict[str, Any]:
 def get_why(path: TaskPath) -> dict[str, Any]:
     """A sentence for a person, and the facts behind it."""
     scope: AccountScope = g.scope
-    return explain(_database().run(lambda connection: why.facts(connection, scope, path.task_id)))
+    return explain(_database().read(lambda connection: why.facts(connection, scope, path.task_id)))
 
 
 @api.post("/tasks/<task_id>/cancel", summary="Cancel", responses=_ASKED)

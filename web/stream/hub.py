@@ -185,7 +185,7 @@ class Hub:
         watched = self._quiet()
         if not watched:
             return
-        found = self._database.run(lambda connection: events.sweep(connection, SWEEP, watched, SWEEP_LIMIT))
+        found = self._database.read(lambda connection: events.sweep(connection, SWEEP, watched, SWEEP_LIMIT))
         self._offer(found)
 
     def _quiet(self) -> dict[UUID, int]:

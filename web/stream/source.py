@@ -41,7 +41,7 @@ class Source:
             models.errors.NotFound: the account has no such task.
             models.errors.Unavailable: PostgreSQL can't be reached.
         """
-        return self._database.run(lambda connection: events.after(connection, scope, task_id, after, PAGE))
+        return self._database.read(lambda connection: events.after(connection, scope, task_id, after, PAGE))
 
     def join(self, scope: AccountScope, task_id: UUID, cursor: Cursor) -> events.Page:
         """Return the first page for a reader that has seen everything up to its cursor, and find its open texts.
@@ -49,7 +49,7 @@ class Source:
         A cursor beyond the end is set to the end. Raises as `page` does.
         """
         seen = cursor.seq
-        page, texts = self._database.run(lambda connection: events.join(connection, scope, task_id, seen, PAGE))
+        page, texts = self._database.read(lambda connection: events.join(connection, scope, task_id, seen, PAGE))
         cursor.seq = min(seen, page.last_seq)
         for started in texts:
             cursor.open_text(started)
