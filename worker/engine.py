@@ -25,7 +25,7 @@ from config.settings import Settings
 from models.base import new_id
 from models.errors import LeaseLost, Malformed, ModelError, Unavailable
 from models.repositories import runs
-from models.repositories.journal import Move
+from models.repositories.journal import Move, Moved
 from models.repositories.runs import Claim
 from models.scope import ENGINE
 from models.tasks import Status, Waiting
@@ -105,36 +105,39 @@ class Engine:
         """Carry the run on as far as it will go now. Safe to call any number of times for any id."""
         if self._draining or run_id in self.held or run_id in self._claiming:
             return Ended.IGNORED
-        held = await self._claim(run_id)
-        if held is None:
-            return Ended.IGNORED
+        self._claiming.add(run_id)
+        self._idle.clear()
         try:
-            return await self._carry(held)
+            held = await self._claim(run_id)
+            if held is None:
+                return Ended.IGNORED
+            move, moved = await self._carry(held)
         except (LeaseLost, Unavailable) as error:
             log.warning("run let go", extra={"run_id": str(run_id), "reason": error.code})
             return Ended.LOST
         finally:
-            del self.held[run_id]
-            if not self.held:
-                self._idle.set()
+            self._forget(run_id)
+        await self._ring_after(held, move, moved)  # not before: a bell for a run still held is ignored
+        return Ended(move.status)
+
+    def _forget(self, run_id: UUID) -> None:
+        self.held.pop(run_id, None)
+        self._claiming.discard(run_id)
+        if not self.held and not self._claiming:
+            self._idle.set()
 
     async def _claim(self, run_id: UUID) -> Held | None:
         crash.reached(crash.Point.BEFORE_CLAIM)
-        self._claiming.add(run_id)
-        try:
-            operation = partial(_claim_row, run_id=run_id, worker=self.name, lease_s=self.settings.lease_s)
-            claim = await self.store.submit(run_id, operation)
-            if claim is None:
-                return None
-            crash.reached(crash.Point.AFTER_CLAIM)
-            self._publisher.publish([claim.frame])
-            self._idle.clear()
-            held = self.held[run_id] = self._hold(claim)
-            return held
-        except Unavailable:
+        operation = partial(_claim_row, run_id=run_id, worker=self.name, lease_s=self.settings.lease_s)
+        claim = await self.store.submit(run_id, operation)
+        if claim is None:
             return None
-        finally:
-            self._claiming.discard(run_id)
+        crash.reached(crash.Point.AFTER_CLAIM)
+        self._publisher.publish([claim.frame])
+        held = self.held[run_id] = self._hold(claim)
+        if self._draining:
+            held.boundary.ask(Waiting.CAPACITY)
+        return held
 
     def _hold(self, claim: Claim) -> Held:
         settings, boundary = self.settings, Boundary()
@@ -149,7 +152,7 @@ class Engine:
         )
         return Held(claim, journal, boundary)
 
-    async def _carry(self, held: Held) -> Ended:
+    async def _carry(self, held: Held) -> tuple[Move, Moved]:
         move = outcomes.before_running(held.claim, self.settings)
         if move is None:
             move = await self._run(held)
@@ -160,6 +163,9 @@ class Engine:
             move = outcomes.failed(ResultRefused())
             moved = await held.journal.move(move)
         crash.reached(crash.Point.AFTER_FINISH)
+        return move, moved
+
+    async def _ring_after(self, held: Held, move: Move, moved: Moved) -> None:
         if moved.due:
             await self._ring(held.claim.run_id, held.claim.workflow, recovery=True)
         elif move.resume_at is not None:
@@ -167,7 +173,6 @@ class Engine:
         if moved.next_run:
             run_id, workflow, _ = moved.next_run
             await self._ring(run_id, workflow, recovery=False)
-        return Ended(move.status)
 
     def _ring_later(self, held: Held, delay: float) -> None:
         """Ring for a short timer from memory; the reconciler rings for it in any case."""

@@ -5,6 +5,7 @@ without doing anything; a step found started but not ended is in doubt, and its 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from worker.errors import Parked, ResultRefused, StepFailed, StepTimeout, Unexpe
 from worker.events import Publisher, TextStream
 from worker.store import Store
 
+log = logging.getLogger(__name__)
 Work = Callable[["StepCall"], Awaitable[Any]]
 
 
@@ -142,6 +144,7 @@ class Journal:
         except (LeaseLost, CancelPending, Parked):
             raise
         except Exception as error:
+            log.exception("step raised", extra={"run_id": str(self.hold.run_id), "step": call.key})
             raise await self.fail(call, UnexpectedError(exception=type(error).__name__)) from error
         crash.reached(crash.Point.AFTER_CALL)
         return await self.complete(call, result)
