@@ -25,6 +25,7 @@ from models.repositories import accounts
 from models.scope import OPERATIONS, AccountScope
 from tasks import dispatch
 from tests.web.story import Story
+from tests.web.viewer import Viewer
 from web import create_app
 from web.services import EXTENSION, Services
 
@@ -190,6 +191,13 @@ def story(database: Database, settings: Settings, account: Caller) -> Story:
 @pytest.fixture
 def new_story(database: Database, settings: Settings) -> Callable[[Caller], Story]:
     return lambda caller: Story.begin(database, settings, caller.scope)
+
+
+@pytest.fixture
+def viewer(front: Front, account: Caller, story: Story) -> Iterator[Viewer]:
+    viewer = Viewer(front, account, story.path).start()
+    yield viewer
+    viewer.stop()
 
 
 def unique(name: str) -> str:

@@ -3,39 +3,19 @@
 import json
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from local.postgres import PostgresServer
 from local.redis import RedisServer
-from models.database import Database
 from models.pubsub import task_channel, text_key
-from models.repositories import events
-from models.repositories.events import Page
-from tests.web.conftest import PROBE, Caller, Front, until
+from tests.web.conftest import Caller, Front, until
 from tests.web.story import Story
 from tests.web.viewer import Viewer
-
-
-@pytest.fixture
-def viewer(front: Front, account: Caller, story: Story) -> Any:
-    viewer = Viewer(front, account, story.path).start()
-    yield viewer
-    viewer.stop()
-
-
-def refused(url: str, **options: Any) -> InvalidStatus:
-    with pytest.raises(InvalidStatus) as caught, connect(url, **options):
-        pass
-    return caught.value
 
 
 def test_a_stream_sends_every_event_and_closes_after_the_last(viewer: Viewer, story: Story) -> None:
@@ -299,75 +279,6 @@ def test_a_bad_message_is_answered_and_the_socket_stays_open(
         assert json.loads(ws.recv(timeout=20)) == {"type": "pong"}
 
 
-def test_a_foreign_or_unknown_task_is_refused_before_the_upgrade(
-    front: Front, story: Story, other_account: Caller
-) -> None:
-    for path in (story.path, "/v1/tasks/nope", "/v1/tasks/0198f2a0-0000-7000-8000-000000000000"):
-        refusal = refused(f"{front.sockets}{path}/stream", additional_headers=other_account.headers)
-        assert refusal.response.status_code == 404
-        assert json.loads(refusal.response.body or b"")["code"] == "not_found"
-
-
-@pytest.mark.parametrize("query", ["after=-1", "after=x", "offsets=x", "offsets=1:-1"])
-def test_a_wrong_start_is_refused_before_the_upgrade(front: Front, account: Caller, story: Story, query: str) -> None:
-    refusal = refused(f"{front.sockets}{story.path}/stream?{query}", additional_headers=account.headers)
-    assert refusal.response.status_code == 400
-
-
-def test_without_key_or_ticket_there_is_no_stream(front: Front, story: Story) -> None:
-    for path in (f"{story.path}/stream", "/v1/stream", f"{story.path}/stream?ticket=nope"):
-        assert refused(f"{front.sockets}{path}").response.status_code == 401
-
-
-def test_a_stream_asked_for_without_an_upgrade_says_so(front: Front, account: Caller, story: Story) -> None:
-    answer = front.get(f"{story.path}/stream", account)
-    assert (answer.status_code, answer.json()["code"]) == (426, "upgrade_required")
-
-
-def ticket(front: Front, caller: Caller, **body: Any) -> str:
-    made = front.post("/v1/stream-tickets", caller, json=body)
-    assert made.status_code == 201
-    return str(made.json()["ticket"])
-
-
-def test_a_ticket_opens_one_stream_once(front: Front, account: Caller, story: Story) -> None:
-    url = f"{front.sockets}{story.path}/stream?ticket={ticket(front, account, task_id=str(story.task_id))}"
-    with connect(url) as ws:
-        assert json.loads(ws.recv(timeout=20))["seq"] == 1
-    assert refused(url).response.status_code == 401
-
-
-def test_a_ticket_for_one_task_opens_no_other(
-    front: Front, account: Caller, new_story: Callable[[Caller], Story]
-) -> None:
-    mine, other = new_story(account), new_story(account)
-    only_mine = ticket(front, account, task_id=str(mine.task_id))
-    assert refused(f"{front.sockets}{other.path}/stream?ticket={only_mine}").response.status_code == 404
-    with connect(f"{front.sockets}/v1/stream?ticket={ticket(front, account, task_id=str(mine.task_id))}") as ws:
-        ws.send(json.dumps({"action": "subscribe", "task_id": str(other.task_id)}))
-        assert json.loads(ws.recv(timeout=20))["error"]["status"] == 404
-
-
-def test_a_ticket_expires(front: Front, account: Caller, story: Story) -> None:
-    text = ticket(front, account)
-    story.sql("UPDATE stream_tickets SET expires_at = now() WHERE account_id = :id", id=account.scope.account_id)
-    assert refused(f"{front.sockets}/v1/stream?ticket={text}").response.status_code == 401
-
-
-def test_a_ticket_opens_nothing_but_streams(front: Front, account: Caller, story: Story) -> None:
-    assert httpx.get(f"{front.url}{story.path}?ticket={ticket(front, account)}").status_code == 401
-
-
-def test_pages_of_other_sites_are_refused(front: Front, account: Caller, story: Story) -> None:
-    url = f"{front.sockets}{story.path}/stream"
-    for origin in ("https://evil.example", "null", "http://127.0.0.1", "file://"):
-        refusal = refused(url, additional_headers=account.headers, origin=origin)
-        assert refusal.response.status_code == 403
-        assert json.loads(refusal.response.body or b"")["code"] == "origin_refused"
-    with connect(url, additional_headers=account.headers, origin=front.url) as ws:  # type: ignore[arg-type]
-        assert json.loads(ws.recv(timeout=20))["seq"] == 1
-
-
 def events_of(lines: Iterable[str]) -> Iterator[dict[str, str]]:
     current: dict[str, str] = {}
     for line in lines:
@@ -404,87 +315,3 @@ def test_last_event_id_wins_over_after(front: Front, account: Caller, story: Sto
     answer = httpx.get(f"{front.url}{story.path}/events?after=0", headers=headers)
     assert [item["id"] for item in events_of(answer.text.splitlines())] == ["4", "5"]
     assert httpx.get(f"{front.url}{story.path}/events", headers=headers | {"Last-Event-ID": "x"}).status_code == 400
-
-
-def test_without_postgres_the_answer_is_503_and_it_recovers(
-    front: Front, account: Caller, story: Story, viewer: Viewer, postgres_server: PostgresServer
-) -> None:
-    until(lambda: viewer.after == 1)
-    postgres_server.stop()
-    try:
-        answer = front.post("/v1/tasks", account, json=PROBE)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert answer.json()["code"] == "database_unavailable"
-        assert answer.json()["retryable"]
-        assert front.get("/readyz", account).status_code == 503
-    finally:
-        postgres_server.start()
-    until(lambda: front.post("/v1/tasks", account, json=PROBE).status_code == 202)
-    until(lambda: front.get("/readyz", account).status_code == 200)
-    story.finish()
-    assert viewer.finish() == [1, 2]
-
-
-def test_a_submit_without_redis_is_still_accepted_in_time(
-    front: Front, account: Caller, fresh_redis: RedisServer
-) -> None:
-    fresh_redis.freeze()
-    began = time.monotonic()
-    answer = front.post("/v1/tasks", account, json=PROBE)
-    taken = time.monotonic() - began
-    assert answer.status_code == 202
-    assert front.get(answer.headers["Location"], account).json()["status"] == "queued"
-    assert taken < 10
-    ready = front.get("/readyz", account)
-    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-    assert not ready.json()["checks"]["redis"]["ok"]
-
-
-def test_a_chunked_body_over_the_limit_is_refused(front: Front, account: Caller) -> None:
-    def chunks() -> Any:
-        for _ in range(12):
-            yield b" " * 1024 * 1024
-
-    headers = {"Content-Type": "application/json"}
-    answer = front.post("/v1/tasks", account, content=chunks(), headers=headers)
-    assert answer.status_code == 413
-
-
-def test_many_requests_at_once_are_answered(front: Front, account: Caller) -> None:
-    with httpx.Client(headers=account.headers, timeout=60) as client:
-        found: list[int] = []
-        threads = [
-            threading.Thread(target=lambda: found.append(client.post(f"{front.url}/v1/tasks", json=PROBE).status_code))
-            for _ in range(60)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert found == [202] * 60
-
-
-def test_a_page_of_events_and_the_end_of_the_run_belong_together(database: Database, story: Story) -> None:
-    """The end may be committed between the two statements that read a page."""
-
-    def read(connection: Any) -> Page:
-        late = _EndsInBetween(connection, story)
-        return events.after(late, story.scope, story.task_id, 0, 100)  # type: ignore[arg-type]
-
-    page = database.run(read)
-    assert [frame["seq"] for frame in page.frames] == [1]
-    assert (page.last_seq, page.terminal) == (1, False)
-
-
-class _EndsInBetween:
-    """A connection on which the task ends after the first statement."""
-
-    def __init__(self, connection: Any, story: Story) -> None:
-        self._connection, self._story, self._ended = connection, story, False
-
-    def exec_driver_sql(self, *arguments: Any) -> Any:
-        answer = self._connection.exec_driver_sql(*arguments)
-        if not self._ended:
-            self._ended = True
-            self._story.finish()
-        return answer

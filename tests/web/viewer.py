@@ -4,18 +4,19 @@ import json
 import socket
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.web.conftest import Caller, Front
+if TYPE_CHECKING:
+    from tests.web.conftest import Caller, Front
 
 
 class Viewer:
     """Follows one task in a thread, resuming from what it has seen."""
 
-    def __init__(self, front: Front, caller: Caller, path: str) -> None:
+    def __init__(self, front: "Front", caller: "Caller", path: str) -> None:
         self.front, self.caller, self.path = front, caller, path
         self.seqs: list[int] = []
         self.texts: dict[int, str] = {}
