@@ -3,10 +3,11 @@
 ModelError
 ├── NotFound             no such row in this account
 ├── Conflict             the row's state forbids it
-│   └── KeyReused        an Idempotency-Key came back with another body
+├── KeyReused            an Idempotency-Key came back with another body
 ├── LeaseLost            the fence has moved on; this worker may write nothing more
 ├── CancelPending        a cancel was acknowledged; no new step may start
-├── Unavailable          PostgreSQL or Redis can't be reached now
+├── Unavailable          PostgreSQL can't be reached now
+├── NoFreePlace          this process serves as many streams as it can
 └── Malformed            a value PostgreSQL can't store
 """
 
@@ -58,6 +59,13 @@ class Unavailable(ModelError):
     """The database can't be reached now. Try again in a moment, with the same Idempotency-Key if you sent one."""
 
     code = "database_unavailable"
+    retryable = True
+
+
+class NoFreePlace(ModelError):
+    """This process has no free place for another stream. Try again in a moment, or add a web process."""
+
+    code = "no_free_place"
     retryable = True
 
 

@@ -17,7 +17,8 @@ def wait_for_end(held: Services, scope: AccountScope, task_id: UUID, wait_s: flo
 
     Raises:
         models.errors.NotFound: the account has no such task.
-        models.errors.Unavailable: PostgreSQL can't be reached, or the process has no place left.
+        models.errors.Unavailable: PostgreSQL can't be reached.
+        models.errors.NoFreePlace: the process has no place left.
     """
     task = read(held, scope, task_id)
     wait_s = min(wait_s, held.settings.long_poll_max_s)

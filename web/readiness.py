@@ -14,6 +14,7 @@ from config.settings import Settings
 from models.database import Database
 from models.repositories import health
 from models.scope import SystemScope
+from models.versions import newest_migration
 from tasks import dispatch
 
 CHECK_S = 1.0
@@ -65,7 +66,7 @@ class Readiness:
 
     def _check_migrations(self) -> Outcome:
         applied = self._database.run(lambda connection: health.applied_migration(connection, CHECKS))
-        newest = health.newest_migration()
+        newest = newest_migration()
         if applied == newest:
             return _good(f"at {applied}")
         if applied is None:

@@ -33,7 +33,7 @@ class Services:
         """Hold a place for a long connection and read with it.
 
         Raises:
-            models.errors.Unavailable: the process has no place left.
+            models.errors.NoFreePlace: the process has no place left.
         """
         with self.hub.place() as mailbox, closing(Reader(self.hub, self.source, mailbox)) as reader:
             yield reader

@@ -40,7 +40,8 @@ def respond(held: Services, scope: AccountScope, task_id: UUID, after: int) -> R
 
     Raises:
         models.errors.NotFound: the account has no such task.
-        models.errors.Unavailable: PostgreSQL can't be reached, or the process has no place left.
+        models.errors.Unavailable: PostgreSQL can't be reached.
+        models.errors.NoFreePlace: the process has no place left.
     """
     held.source.page(scope, task_id, after)  # fails before the answer begins
     leaving = ExitStack()

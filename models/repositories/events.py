@@ -1,7 +1,7 @@
 """Events, read back in order."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -90,7 +90,7 @@ def join(connection: Connection, scope: AccountScope, task_id: UUID, seq: int, l
 def open_texts(connection: Connection, scope: AccountScope, task_id: UUID, upto: int) -> list[Frame]:
     """Return the model.started frames of the texts still streaming once event `upto` was seen."""
     asked = {"task_id": task_id, "account_id": scope.account_id, "upto": upto}
-    return [make_frame(row[0], row[1], task_id, *row[2:]) for row in connection.exec_driver_sql(_OPEN_TEXTS, asked)]
+    return [frame(row[0], row[1], task_id, *row[2:]) for row in connection.exec_driver_sql(_OPEN_TEXTS, asked)]
 
 
 def sweep(connection: Connection, scope: SystemScope, watched: dict[UUID, int], limit: int) -> Iterable[Frame]:
@@ -100,12 +100,7 @@ def sweep(connection: Connection, scope: SystemScope, watched: dict[UUID, int], 
     return [_frame(connection, *row) for row in rows]
 
 
-def make_frame(seq: int, kind: str, task_id: UUID, run_id: UUID, at: datetime, data: dict[str, Any]) -> Frame:
-    """Build a frame from database values, whatever time zone the session has."""
-    return frame(seq, kind, task_id, run_id, at.astimezone(UTC), data)
-
-
 def _frame(
     connection: Connection, account_id: UUID, task_id: UUID, seq: int, kind: str, run_id: UUID, at: datetime, data: Any
 ) -> Frame:
-    return make_frame(seq, kind, task_id, run_id, at, payloads.unpack(connection, account_id, data))
+    return frame(seq, kind, task_id, run_id, at, payloads.unpack(connection, account_id, data))

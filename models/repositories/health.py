@@ -1,7 +1,5 @@
 """How the system as a whole is doing, in numbers that name nobody."""
 
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -67,11 +65,3 @@ def applied_migration(connection: Connection, scope: SystemScope) -> str | None:
         return None
     version: str | None = connection.exec_driver_sql(_VERSION).scalar()
     return version
-
-
-@lru_cache(maxsize=1)
-def newest_migration() -> str | None:
-    """Return the newest migration this code knows."""
-    from alembic.script import ScriptDirectory  # heavy, and needed once
-
-    return ScriptDirectory(str(Path(__file__).parent.parent / "migrations")).get_current_head()

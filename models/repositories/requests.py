@@ -13,8 +13,7 @@ from sqlalchemy import Connection
 from models import payloads
 from models.base import new_id
 from models.errors import Conflict, NotFound
-from models.events import EventType, Frame
-from models.repositories import events
+from models.events import EventType, Frame, frame
 from models.scope import AccountScope
 from models.tasks import RETRYABLE, TERMINAL, Status, Waiting
 
@@ -223,7 +222,7 @@ def _open_run(connection: Connection, scope: AccountScope, task_id: UUID, partic
 def _append(connection: Connection, task_id: UUID, kind: EventType, data: dict[str, Any]) -> Frame:
     asked = {"task_id": task_id, "type": kind, "data": payloads.dumps(data)}
     seq, run_id, at = connection.exec_driver_sql(_EVENT, asked).one()
-    return events.make_frame(seq, kind, task_id, run_id, at, data)
+    return frame(seq, kind, task_id, run_id, at, data)
 
 
 def _person(scope: AccountScope) -> str:

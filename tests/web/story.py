@@ -62,7 +62,7 @@ class Story:
     def event(self, kind: str = EventType.STEP_STARTED, **data: Any) -> Frame:
         values = {"task": self.task_id, "type": kind, "data": json.dumps(data)}
         seq, run_id, at = self.database.run(lambda connection: connection.execute(_EVENT, values).one())
-        told = events.make_frame(seq, kind, self.task_id, run_id, at, data)
+        told = frame(seq, kind, self.task_id, run_id, at, data)
         self.push(told)
         return told
 
@@ -108,7 +108,7 @@ class Story:
             return connection.execute(_EVENT, values).one()
 
         seq, run_id, at = self.database.run(work)
-        self.push(events.make_frame(seq, kind, self.task_id, run_id, at, {}))
+        self.push(frame(seq, kind, self.task_id, run_id, at, {}))
 
     @property
     def last_seq(self) -> int:

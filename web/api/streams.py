@@ -45,7 +45,8 @@ def admit() -> None:
         Forbidden: another site's page asks.
         NotFound: the task is malformed, unknown or somebody else's.
         BadRequest: `after` or `offsets` is malformed.
-        models.errors.Unavailable: PostgreSQL can't say, or the process has no place left.
+        models.errors.Unavailable: PostgreSQL can't say.
+        models.errors.NoFreePlace: the process has no place left.
     """
     held = services()
     sockets.check_origin(held.settings)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from config.settings import Settings
 from models.database import Database
-from models.errors import Unavailable
+from models.errors import NoFreePlace, Unavailable
 from models.events import EventType, Frame
 from models.payloads import REFERENCE
 from models.pubsub import task_channel
@@ -66,12 +66,12 @@ class Hub:
         """Hold one of the places for long connections, with its mailbox; some are kept free for short requests.
 
         Raises:
-            Unavailable: all are taken, or the process is stopping.
+            NoFreePlace: all are taken, or the process is stopping.
         """
         mailbox = Mailbox(self._settings.stream_queue)
         with self._lock:
             if len(self._mailboxes) >= self._capacity or self._stopping:
-                raise Unavailable("This process has no free place for another stream; try again in a moment.")
+                raise NoFreePlace
             self._mailboxes.add(mailbox)
         try:
             yield mailbox
