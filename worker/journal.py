@@ -145,7 +145,9 @@ class Journal:
             raise
         except Exception as error:
             log.exception("step raised", extra={"run_id": str(self.hold.run_id), "step": call.key})
-            raise await self.fail(call, UnexpectedError(exception=type(error).__name__)) from error
+            # Nobody can tell whether the effect happened before the bug struck.
+            unexpected = UnexpectedError(exception=type(error).__name__, ambiguous=True)
+            raise await self.fail(call, unexpected) from error
         crash.reached(crash.Point.AFTER_CALL)
         return await self.complete(call, result)
 

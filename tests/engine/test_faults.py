@@ -98,6 +98,19 @@ async def test_a_person_decides_what_becomes_of_an_unsafe_step(
         assert len(calls) == calls_wanted
 
 
+async def test_an_unsafe_step_that_breaks_unexpectedly_is_in_doubt(lab: Lab, quick: Settings) -> None:
+    async def pay(ctx: RunContext, given: Any) -> None:
+        async def work(_: Any) -> None:
+            raise KeyError("after the payment, perhaps")
+
+        await ctx.step("pay", work, effect=Effect.UNSAFE)
+
+    async with running_engine(quick, {"pay": workflow("pay", pay)}) as engine:
+        task = lab.submit("pay")
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        assert (lab.task(task).waiting or {})["reason"] == "in_doubt"
+
+
 async def test_a_run_that_keeps_losing_its_worker_becomes_dead(lab: Lab, quick: Settings) -> None:
     async def poison(ctx: RunContext, given: Any) -> None:
         raise AssertionError("never reached again")
