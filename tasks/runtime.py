@@ -66,8 +66,8 @@ def engine() -> Engine:
     return _current.engine
 
 
-async def _ring(run_id: UUID, workflow: str, *, recovery: bool) -> bool:
-    return await asyncio.to_thread(dispatch.ring, run_id, workflow, recovery=recovery)
+async def _ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> bool:
+    return await asyncio.to_thread(dispatch.ring, run_id, workflow, priority=priority, recovery=recovery)
 
 
 def _redis(settings: Settings, *, listening: bool = False) -> "redis.asyncio.Redis":

@@ -28,7 +28,7 @@ from models.repositories import runs
 from models.repositories.journal import Move, Moved
 from models.repositories.runs import Claim
 from models.scope import ENGINE
-from models.tasks import Status, Waiting
+from models.tasks import Waiting
 from worker import crash, outcomes
 from worker.boundary import Boundary
 from worker.context import RunContext
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class Ring(Protocol):
     """Rings the bell for a run; supplied by the Celery side."""
 
-    def __call__(self, run_id: UUID, workflow: str, *, recovery: bool) -> Awaitable[bool]:
+    def __call__(self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> Awaitable[bool]:
         """Return whether the bell could be rung; `recovery` bells are heard first."""
         ...
 
@@ -171,8 +171,8 @@ class Engine:
         elif move.resume_at is not None:
             self._ring_later(held, (move.resume_at - held.journal.now()).total_seconds())
         if moved.next_run:
-            run_id, workflow, _ = moved.next_run
-            await self._ring(run_id, workflow, recovery=False)
+            run_id, workflow, priority = moved.next_run
+            await self._ring(run_id, workflow, priority=priority, recovery=False)
 
     def _ring_later(self, held: Held, delay: float) -> None:
         """Ring for a short timer from memory; the reconciler rings for it in any case."""
@@ -272,6 +272,3 @@ async def _quietly(ringing: Awaitable[bool]) -> None:
 
 def _claim_row(connection: Any, run_id: UUID, worker: str, lease_s: float) -> Claim | None:
     return runs.claim(connection, ENGINE, run_id, worker, lease_s)
-
-
-__all__ = ["Ended", "Engine", "Held", "Ring", "Status"]
