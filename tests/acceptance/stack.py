@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg2
 from umbel_client import Umbel
 
 from local.home import Home
@@ -117,6 +119,16 @@ class Stack:
         command = [sys.executable, "-m", "celery", "-A", "tasks", "inspect", what, "--json", "-t", "5"]
         done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, check=True)
         return dict(json.loads(done.stdout))
+
+    def calls_under_way(self, worker: Process) -> int:
+        """Count the recorded calls that a killed worker had begun and not finished; ask before its leases run out."""
+        query = """
+            SELECT count(*) FROM steps JOIN runs ON runs.id = steps.run_id
+            WHERE steps.kind = 'call' AND steps.status = 'started' AND split_part(runs.worker, ':', 2) = %s
+        """
+        with closing(psycopg2.connect(self.postgres.url)) as connection, connection.cursor() as cursor:
+            cursor.execute(query, (str(worker.popen.pid),))
+            return int(cursor.fetchone()[0])
 
     def beat(self) -> Process:
         return self.start("beat", "celery", "-A", "tasks", "beat", "-s", str(self.home.run / "beat"), "--pidfile=")
