@@ -6,7 +6,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status test lint format typecheck check migrate lock clean install install-dev
+.PHONY: help run up down status test chaos bench lint format typecheck check migrate lock clean install install-dev
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ status: install ## Show what runs, since when, and its memory
 
 test: install-dev ## Run the whole test suite (ARGS="-k word" narrows it)
 	@$(VENV)/python -m pytest $(ARGS)
+
+chaos: install-dev ## Kill, freeze and cut everything under load, then check the record (ROUND=nightly, SEED=7, ARGS=...)
+	@$(VENV)/python -m chaos $(if $(ROUND),--round $(ROUND)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: install-dev ## Measure beside limits and peers (ONLY=inflight,stream ARGS="--rounds 3")
+	@$(VENV)/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 lint: install-dev ## Style, formatting, direction of imports, spelling
 	$(VENV)/ruff check .
@@ -52,7 +58,7 @@ lock: install-dev ## Write the hash-pinned locks anew (UPGRADE=1: with newer ver
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-local.txt requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove .venv and caches; data in .umbel stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install:

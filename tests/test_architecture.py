@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("config", "models", "worker", "tasks", "web", "local", "client")
+ROOMS = ("config", "models", "worker", "tasks", "web", "local", "client", "bench", "chaos")
 GENERATED = ROOT / "models/migrations/versions"
 MODULE_LINES = 450
 FUNCTION_LINES = 60

@@ -8,15 +8,15 @@ import pytest
 import redis
 from umbel_client import Umbel
 
+from local.rig import Rig, until
 from tasks.queues import QUEUES
 from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack, until
 from tests.acceptance.test_lost_workers import charging, check, ended
 
 pytestmark = pytest.mark.stack
 
 
-def test_a_bell_that_was_lost_is_rung_again(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_a_bell_that_was_lost_is_rung_again(stack: Rig, client: Umbel, provider: Provider) -> None:
     tasks = [client.submit("probe", charging(provider)) for _ in range(5)]
     with redis.Redis.from_url(stack.redis.url) as connection:
         connection.flushall()
@@ -27,7 +27,7 @@ def test_a_bell_that_was_lost_is_rung_again(stack: Stack, client: Umbel, provide
     assert provider.repeats == 0
 
 
-def test_bells_that_ring_many_times_start_nothing_twice(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_bells_that_ring_many_times_start_nothing_twice(stack: Rig, client: Umbel, provider: Provider) -> None:
     from uuid import UUID
 
     from tasks.doorbell import message, redis_key
@@ -46,7 +46,7 @@ def test_bells_that_ring_many_times_start_nothing_twice(stack: Stack, client: Um
     assert provider.repeats == 0
 
 
-def test_work_goes_on_after_redis_was_killed_and_lost_its_data(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_work_goes_on_after_redis_was_killed_and_lost_its_data(stack: Rig, client: Umbel, provider: Provider) -> None:
     stack.worker()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(10)]
     until(lambda: provider.calls, "work is under way")
@@ -64,7 +64,7 @@ def test_work_goes_on_after_redis_was_killed_and_lost_its_data(stack: Stack, cli
     assert took < 2, "a submit must be accepted within 2 s while Redis is down"
 
 
-def test_work_goes_on_after_both_servers_were_killed(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_work_goes_on_after_both_servers_were_killed(stack: Rig, client: Umbel, provider: Provider) -> None:
     stack.worker()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(10)]
     until(lambda: provider.calls, "work is under way")
@@ -85,7 +85,7 @@ def test_work_goes_on_after_both_servers_were_killed(stack: Stack, client: Umbel
 
 
 def test_a_watcher_sees_every_event_once_while_redis_comes_and_goes(
-    stack: Stack, client: Umbel, provider: Provider
+    stack: Rig, client: Umbel, provider: Provider
 ) -> None:
     stack.worker()
     task = client.submit("probe", {"steps": [{"say": "some words to stream " * 5}, {"wait_s": 0.3}] * 6})

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from umbel_client import Umbel
 
+from local.rig import Rig, until
 from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack, until
 from worker.crash import Point
 
 pytestmark = pytest.mark.stack
@@ -37,7 +37,7 @@ def ended(client: Umbel, tasks: Sequence[Any]) -> None:
 
 @pytest.mark.parametrize("point", list(Point))
 def test_a_worker_killed_at_any_point_loses_nothing_and_pays_once(
-    stack: Stack, client: Umbel, provider: Provider, point: Point
+    stack: Rig, client: Umbel, provider: Provider, point: Point
 ) -> None:
     rescue = stack.worker("recovery,maintenance", ready=False)
     doomed = stack.worker("interactive,batch", UMBEL_CRASH_POINT=point.value)
@@ -54,7 +54,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_pays_once(
         assert provider.repeats == 0
 
 
-def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Rig, client: Umbel, provider: Provider) -> None:
     stack.worker()
     victim = stack.worker()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(30)]
@@ -72,7 +72,7 @@ def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Stack, client
     assert provider.repeats <= at_risk, "a call was repeated that no kill interrupted"
 
 
-def test_a_frozen_worker_that_wakes_finds_its_writes_refused(stack: Stack, client: Umbel, provider: Provider) -> None:
+def test_a_frozen_worker_that_wakes_finds_its_writes_refused(stack: Rig, client: Umbel, provider: Provider) -> None:
     frozen = stack.worker()
     provider.gate.clear()
     tasks = [client.submit("probe", charging(provider)) for _ in range(5)]
@@ -90,7 +90,7 @@ def test_a_frozen_worker_that_wakes_finds_its_writes_refused(stack: Stack, clien
 
 
 def test_shutting_down_under_load_hands_everything_over_without_repeating_a_call(
-    stack: Stack, client: Umbel, provider: Provider
+    stack: Rig, client: Umbel, provider: Provider
 ) -> None:
     leaving = stack.worker()
     tasks = [client.submit("probe", charging(provider, 4)) for _ in range(40)]
@@ -107,7 +107,7 @@ def test_shutting_down_under_load_hands_everything_over_without_repeating_a_call
 
 
 def test_a_task_that_kills_every_worker_becomes_dead_and_can_be_retried(
-    stack: Stack, client: Umbel, provider: Provider
+    stack: Rig, client: Umbel, provider: Provider
 ) -> None:
     task = client.submit("probe", charging(provider))
     for _ in range(3):
@@ -126,7 +126,7 @@ def test_a_task_that_kills_every_worker_becomes_dead_and_can_be_retried(
 
 
 def test_a_worker_holds_no_more_runs_than_it_has_slots_and_tells_celery_so(
-    stack: Stack, client: Umbel, provider: Provider
+    stack: Rig, client: Umbel, provider: Provider
 ) -> None:
     stack.worker(concurrency=3)
     provider.gate.clear()

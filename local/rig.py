@@ -1,4 +1,7 @@
-"""The product as it runs: its own PostgreSQL and Redis, gunicorn, Celery workers and beat, as processes to kill."""
+"""The product piece by piece, as processes to start and kill: for tests, fault rounds and benchmarks.
+
+Unlike `local.stack` nothing here restarts by itself: whoever holds the rig decides what lives.
+"""
 
 import json
 import os
@@ -6,23 +9,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg2
+from pydantic import SecretStr
 from umbel_client import Umbel
 
-from local.home import Home
+from config.settings import DEVELOPMENT_PEPPER, Settings
+from local.home import Home, temporary_home
 from local.ports import free_port
 from local.postgres import PostgresServer
 from local.redis import RedisServer
+from models.database import connect
+from models.repositories import accounts
+from models.scope import OPERATIONS
 from tasks.queues import QUEUES
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60
 LEASE_S = 3
 
@@ -51,10 +60,11 @@ class Process:
     log: Path
 
     def send(self, number: signal.Signals) -> None:
+        """Signal the whole process group."""
         os.killpg(self.popen.pid, number)
 
     def kill(self) -> None:
-        """kill -9, and wait for the end."""
+        """Kill -9, and wait for the end."""
         if self.popen.poll() is None:
             self.send(signal.SIGKILL)
         self.popen.wait()
@@ -66,31 +76,48 @@ class Process:
 
     @property
     def dead(self) -> bool:
+        """Whether it has ended."""
         return self.popen.poll() is not None
 
 
 @dataclass
-class Stack:
-    """Everything, started and stopped piece by piece."""
+class Rig:
+    """Everything, started and stopped piece by piece.
+
+    `settings` are environment variables every process sees; `UMBEL_DATABASE_URL` or `UMBEL_REDIS_URL` among them put
+    a proxy between the product and its servers. One process may be given others (`extra`).
+    """
 
     home: Home
     postgres: PostgresServer
     redis: RedisServer
+    settings: Mapping[str, str] = field(default_factory=lambda: FAST)
     processes: list[Process] = field(default_factory=list)
     url: str = ""
     key: str = ""
 
     def environment(self, **extra: str) -> dict[str, str]:
+        """Return what a process of the product sees: nothing of ours but PATH."""
         mine = {
             "UMBEL_DATABASE_URL": self.postgres.url,
             "UMBEL_REDIS_URL": self.redis.url,
+            "UMBEL_ENVIRONMENT": "development",
             "CELERY_CUSTOM_WORKER_POOL": "tasks.pool:AsyncioPool",
             "PYTHONPATH": str(ROOT),
             "PATH": os.environ["PATH"],
         }
-        return {**mine, **FAST, **extra}
+        return {**mine, **self.settings, **extra}
+
+    def migrate(self) -> None:
+        """Bring the database up to date and make the account `local` with its key."""
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        subprocess.run(command, cwd=ROOT, env=self.environment(), check=True, capture_output=True)
+        database = connect(Settings(environment="development", database_url=SecretStr(self.postgres.url)), pool_size=1)
+        self.key = database.run(partial(accounts.ensure_local, scope=OPERATIONS, pepper=DEVELOPMENT_PEPPER))
+        database.close()
 
     def start(self, name: str, *command: str, **extra: str) -> Process:
+        """Start `python -m <command>` of the product, its output in a log of its own."""
         log = self.home.logs / f"{name}-{len(self.processes)}.log"
         with log.open("wb") as file:
             popen = subprocess.Popen(
@@ -103,6 +130,7 @@ class Stack:
     def worker(
         self, queues: str = ",".join(QUEUES), *, concurrency: int = 50, ready: bool = True, **extra: str
     ) -> Process:
+        """Start a worker; by default return when it hears bells."""
         worker = self.start(
             "worker", "celery", "-A", "tasks", "worker", "--pool", "custom", "-c", str(concurrency), "-Q", queues,
             "-n", f"w{len(self.processes)}@%h", "-l", "INFO", **extra,
@@ -112,6 +140,7 @@ class Stack:
         return worker
 
     def ready(self, worker: Process) -> None:
+        """Wait until a worker hears bells, or ends."""
         until(lambda: worker.dead or " ready." in worker.log.read_text(), "a worker is ready")
 
     def inspect(self, what: str) -> dict[str, Any]:
@@ -128,12 +157,14 @@ class Stack:
         """
         with closing(psycopg2.connect(self.postgres.url)) as connection, connection.cursor() as cursor:
             cursor.execute(query, (str(worker.popen.pid),))
-            return int(cursor.fetchone()[0])
+            return sum(count for (count,) in cursor.fetchall())
 
     def beat(self) -> Process:
+        """Start beat."""
         return self.start("beat", "celery", "-A", "tasks", "beat", "-s", str(self.home.run / "beat"), "--pidfile=")
 
     def web(self) -> Process:
+        """Start the front on a free port, and return when it answers."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         web = self.start("web", "gunicorn", "-c", "config/gunicorn.py", "web:create_app()", UMBEL_WEB_PORT=str(port))
@@ -142,16 +173,49 @@ class Stack:
         return web
 
     def alive(self) -> bool:
+        """Whether the front answers."""
         try:
             return httpx.get(f"{self.url}/healthz", timeout=2).is_success
         except httpx.TransportError:
             return False
 
     def client(self) -> Umbel:
+        """Return a client with the rig's key."""
         return Umbel(self.url, self.key)
 
     def close(self) -> None:
+        """Kill what runs; the servers are the opener's."""
         for process in reversed(self.processes):
             if not process.dead:
                 process.send(signal.SIGCONT)
                 process.kill()
+
+
+@contextmanager
+def open_rig(settings: Mapping[str, str] | None = None, postgres: Mapping[str, str] | None = None) -> Iterator[Rig]:
+    """A rig with fresh, migrated servers and nothing else running; all of it is gone afterwards.
+
+    Args:
+        settings: environment of every process; the short times of `FAST` by default.
+        postgres: further PostgreSQL settings, `{"max_connections": "30"}` for example.
+    """
+    with temporary_home() as home, closing_servers(home, postgres) as (database, broker):
+        rig = Rig(home, database, broker, FAST if settings is None else settings)
+        try:
+            rig.migrate()
+            yield rig
+        finally:
+            rig.close()
+
+
+@contextmanager
+def closing_servers(
+    home: Home, postgres: Mapping[str, str] | None = None
+) -> Iterator[tuple[PostgresServer, RedisServer]]:
+    """PostgreSQL and Redis of their own under `home`."""
+    database, broker = PostgresServer(home, settings=postgres), RedisServer(home)
+    try:
+        yield database.start(), broker.start()
+    finally:
+        broker.stop()
+        database.stop(immediate=True)

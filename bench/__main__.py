@@ -1,0 +1,68 @@
+"""`python -m bench`: run one benchmark or all, print tables, keep the figures as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.report import Report
+
+ROOT = Path(__file__).resolve().parent.parent
+#: In the order they run; each is a module of this package with `run(plan: Plan) -> Report`.
+BENCHES = ("submit", "status", "dispatch", "inflight", "durable", "stream", "events", "growth", "soak")
+#: What CI runs: the code of each on tiny sizes, so that a benchmark which no longer runs is noticed.
+SMOKE = tuple(name for name in BENCHES if name not in ("soak", "growth"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure. `scale` shrinks sizes (1.0 is the full benchmark, less a smoke test)."""
+
+    rounds: int
+    scale: float
+    say: Callable[[str], None]
+
+    def size(self, full: int, least: int = 1) -> int:
+        """A full size, scaled."""
+        return max(int(full * self.scale), least)
+
+
+@click.command()
+@click.option("--only", help=f"Comma-separated, of: {', '.join(BENCHES)}.")
+@click.option("--rounds", default=5, show_default=True, help="Interleaved rounds; every contender runs once in each.")
+@click.option("--smoke", is_flag=True, help="Tiny sizes, one round: does it still run? No goal is judged.")
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / ".umbel" / "bench", help="Folder for the JSON.")
+def main(only: str | None, rounds: int, smoke: bool, out: Path) -> None:
+    """Measure Umbel beside its limits and its peers."""
+    console = Console(width=max(Console().width, 140))
+    names = tuple(only.split(",")) if only else (SMOKE if smoke else BENCHES)
+    unknown = set(names) - set(BENCHES)
+    if unknown:
+        raise click.UsageError(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    plan = Plan(1 if smoke else rounds, 0.02 if smoke else 1.0, lambda line: console.print(f"[dim]{line}[/]"))
+    console.print(machine())
+    for name in names:
+        began = time.monotonic()
+        report: Report = import_module(f"bench.{name}").run(plan)
+        if smoke:
+            report.goals.clear()
+        report.print(console)
+        console.print(f"  {report.write(out)} ({time.monotonic() - began:.0f} s)")
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    load = os.getloadavg()[0]
+    return f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f}"
+
+
+if __name__ == "__main__":
+    main()
