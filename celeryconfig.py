@@ -6,11 +6,12 @@ from tasks.queues import QUEUE_ORDER, celery_queues
 _settings = get_settings()
 
 broker_url = _settings.redis_url.get_secret_value()
+broker_transport = "tasks.transport:Transport"
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_transport_options = {
     "queue_order_strategy": QUEUE_ORDER,
-    "visibility_timeout": 3600,
+    "ack_emulation": False,
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,

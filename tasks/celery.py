@@ -7,9 +7,11 @@ from celery.signals import setup_logging
 
 from config import logging
 from config.settings import get_settings
+from tasks.telling import Telling
 
 app = Celery("tasks", include=["tasks.workflows", "tasks.maintenance"])
 app.config_from_object("celeryconfig")
+app.steps["consumer"].add(Telling)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -11,8 +11,9 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from kombu.serialization import loads
 
 from tasks import runtime
 from tasks.base import RunFailed
+from tasks.transport import slots
 
 #: Threads for plain Celery tasks (the reconciler and its like).
 THREADS = 4
@@ -30,21 +32,6 @@ GRACE_S = 10.0
 
 log = logging.getLogger(__name__)
 Callback = Callable[..., Any]
-
-
-class Handle:
-    """What Celery keeps of an applied task; it is only ever asked to wait."""
-
-    def __init__(self, future: "Future[None]") -> None:
-        self._future = future
-
-    def get(self) -> None:
-        """Wait for the end."""
-        self._future.result()
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait for the end, at most `timeout` seconds."""
-        self._future.exception(timeout)
 
 
 class AsyncioPool(BasePool):  # type: ignore[misc]
@@ -60,11 +47,13 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         self._slots = asyncio.Semaphore(self.limit)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="celery-sync")
         self._running: set[asyncio.Task[None]] = set()
+        self._arrived: deque[Coroutine[Any, Any, None]] = deque()
         self._closing = False
+        slots.limit = self.limit
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio-pool", daemon=True)
         self._thread.start()
-        self._on_loop(runtime.start(self.limit)).result(30)
+        asyncio.run_coroutine_threadsafe(runtime.start(self.limit), self._loop).result(30)
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Let a task that ends wake Celery's own loop, which may now take another message."""
@@ -73,6 +62,13 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
+
+    def _end(self, done: Callback, answer: tuple[Any, ...]) -> None:
+        """Tell Celery that a task ended; while the pool is full, its loop must be woken to take another message."""
+        full = slots.free() <= 0
+        done(answer)
+        if full:
+            self._wake()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -85,7 +81,7 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
     def on_stop(self) -> None:
         """Let the engine drain, then end the loop."""
         self._closing = True
-        self._on_loop(self._finish()).result()
+        asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._executor.shutdown(cancel_futures=True)
@@ -93,12 +89,21 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
 
     on_terminate = on_stop
 
-    def on_apply(self, target: Callback, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any) -> Handle:
+    def on_apply(self, target: Callback, args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any) -> None:
         """Schedule a task; its slot is taken before Celery is told that it was accepted."""
         function = getattr(self.app.tasks[args[0]], "run", None)
         work = _AsyncCall(function, args) if asyncio.iscoroutinefunction(function) else None
         run = self._run_async(work, **_callbacks(options)) if work else self._run_sync(target, args, kwargs, options)
-        return Handle(self._on_loop(run))
+        self._arrived.append(run)
+        if len(self._arrived) == 1:  # else the loop has been told and has not come to it yet
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        """Begin what arrived, all of it at one turn of the loop."""
+        while self._arrived:
+            task = self._loop.create_task(self._arrived.popleft())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
     async def _run_async(self, call: "_AsyncCall", accept: Callback, done: Callback) -> None:
         async with self._slots:
@@ -106,17 +111,15 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
                 return
             started = time.monotonic()
             accept(os.getpid(), started)
-            self._wake()
             try:
                 result = await call.run()
             except Exception as error:
                 if not isinstance(error, RunFailed):
                     log.exception("celery task raised")
-                info = ExceptionInfo((type(error), error, error.__traceback__))
-                done((1, info, time.monotonic() - started))
+                answer = (1, ExceptionInfo((type(error), error, error.__traceback__)), time.monotonic() - started)
             else:
-                done((0, repr(str(result)), time.monotonic() - started))
-            self._wake()
+                answer = (0, repr(str(result)), time.monotonic() - started)
+            self._end(done, answer)
 
     async def _run_sync(
         self, target: Callback, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
@@ -125,18 +128,6 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
             apply_target, target, args, kwargs, callback=options["callback"], accept_callback=options["accept_callback"]
         )
         await self._loop.run_in_executor(self._executor, call)
-
-    def _on_loop(self, coroutine: Coroutine[Any, Any, None]) -> "Future[None]":
-        return asyncio.run_coroutine_threadsafe(self._tracked(coroutine), self._loop)
-
-    async def _tracked(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
-        try:
-            await coroutine
-        finally:
-            self._running.discard(task)
 
     async def _finish(self) -> None:
         await runtime.stop()
