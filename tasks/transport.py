@@ -1,9 +1,9 @@
 """Kombu's Redis transport, told that a message is a doorbell: it may be taken by the handful.
 
-Kombu takes one message with each round trip, and makes a new client object for every command beside it. For no-op runs
-that was two thirds of a worker's CPU. Here a busy worker takes as many as it has free slots, and one client is kept.
-Select it with `broker_transport`; `ack_emulation` is off, because a bell is worth nothing once it is heard, and one that
-is lost is rung again by the reconciler.
+Kombu takes one message with each round trip, and makes a new client object for every command beside it. For no-op
+runs that was two thirds of a worker's CPU. Here a busy worker takes as many as it has free slots, and one client is
+kept. Select it with `broker_transport`; `ack_emulation` is off, because a bell is worth nothing once it is heard,
+and one that is lost is rung again by the reconciler.
 """
 
 import logging

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -24,8 +24,9 @@ from pydantic import BaseModel, ValidationError
 from config.settings import Settings
 from models.base import new_id
 from models.errors import LeaseLost, Malformed, ModelError, Unavailable
-from models.repositories import runs
-from models.repositories.journal import Move, Moved
+from models.events import Frame
+from models.repositories import journal, runs
+from models.repositories.journal import Move, Moved, Write
 from models.repositories.runs import Claim
 from models.scope import ENGINE
 from models.tasks import Waiting
@@ -37,7 +38,7 @@ from worker.events import Publisher
 from worker.journal import Journal
 from worker.outcomes import Stop
 from worker.spec import Workflow
-from worker.store import Store
+from worker.store import Grouped, Store
 
 #: How long interrupted runs may take to be let go of in the record when a worker shuts down.
 LAST_WRITES_S = 5.0
@@ -96,6 +97,9 @@ class Engine:
         self._publisher = publisher
         self._workflows = workflows
         self._ring = ring
+        # One object each: operations with the same function go to PostgreSQL together.
+        self._claim_all = partial(_claim_all, worker=self.name, lease_s=settings.lease_s)
+        self._record_all = partial(_record_all, lease_s=settings.lease_s)
         self._claiming: set[UUID] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -128,8 +132,7 @@ class Engine:
 
     async def _claim(self, run_id: UUID) -> Held | None:
         crash.reached(crash.Point.BEFORE_CLAIM)
-        operation = partial(_claim_row, run_id=run_id, worker=self.name, lease_s=self.settings.lease_s)
-        claim = await self.store.submit(run_id, operation)
+        claim = await self.store.submit(run_id, Grouped(self._claim_all, run_id))
         if claim is None:
             return None
         crash.reached(crash.Point.AFTER_CLAIM)
@@ -146,7 +149,7 @@ class Engine:
             self.store,
             self._publisher,
             boundary,
-            settings.lease_s,
+            self._record_all,
             settings.step_timeout_s,
             settings.delta_every_ms / 1000,
         )
@@ -270,5 +273,9 @@ async def _quietly(ringing: Awaitable[bool]) -> None:
         log.info("bell not rung", extra={"reason": type(error).__name__})
 
 
-def _claim_row(connection: Any, run_id: UUID, worker: str, lease_s: float) -> Claim | None:
-    return runs.claim(connection, ENGINE, run_id, worker, lease_s)
+def _claim_all(connection: Any, run_ids: list[UUID], worker: str, lease_s: float) -> list[Claim | None]:
+    return runs.claim_all(connection, ENGINE, run_ids, worker, lease_s)
+
+
+def _record_all(connection: Any, writes: list[Write], lease_s: float) -> Sequence[tuple[Frame, ...] | Exception]:
+    return journal.record_all(connection, ENGINE, writes, lease_s)

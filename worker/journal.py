@@ -16,7 +16,7 @@ from typing import Any
 from models.errors import CancelPending, LeaseLost, Malformed
 from models.events import EventType, Frame
 from models.repositories import journal as rows
-from models.repositories.journal import Hold, Move, Moved, NewEvent, StepWrite
+from models.repositories.journal import Hold, LettingGo, Move, Moved, NewEvent, StepWrite, Write
 from models.repositories.runs import Claim, StepRow
 from models.scope import ENGINE
 from models.tasks import Effect, StepStatus, Waiting
@@ -24,10 +24,11 @@ from worker import crash
 from worker.boundary import Boundary
 from worker.errors import Parked, ResultRefused, StepFailed, StepTimeout, UnexpectedError, WorkerError
 from worker.events import Publisher, TextStream
-from worker.store import Store
+from worker.store import Grouped, Store
 
 log = logging.getLogger(__name__)
 Work = Callable[["StepCall"], Awaitable[Any]]
+RecordAll = Callable[[Any, list[Write]], Sequence[tuple[Frame, ...] | Exception]]
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Journal:
     store: Store
     publisher: Publisher
     boundary: Boundary
-    lease_s: float
+    record_all: RecordAll
     step_timeout_s: float
     delta_every_s: float
     hold: Hold = field(init=False)
@@ -210,10 +211,8 @@ class Journal:
         """Queue a fenced write; its frames are pushed once it is committed."""
         seq = self.hold.seq
         self.hold.seq += len(events)
-        operation = partial(
-            _record, hold=self.hold, seq=seq, steps=steps, events=events, lease_s=self.lease_s, starting=starting
-        )
-        self._last = self.store.submit(self.hold.run_id, operation)
+        write = Write(self.hold, seq, steps, events, starting)
+        self._last = self.store.submit(self.hold.run_id, Grouped(self.record_all, write))
         self._last.add_done_callback(self._written)
         # Shielded: cancelling who waits must not hide whether the write was committed.
         shielded = asyncio.shield(self._last)
@@ -242,7 +241,8 @@ class Journal:
             LeaseLost: another worker holds it.
         """
         await self.settle()
-        moved = await self.store.submit(self.hold.run_id, partial(_move, hold=self.hold, seq=self.hold.seq, to=to))
+        letting_go = LettingGo(self.hold, self.hold.seq, to)
+        moved = await self.store.submit(self.hold.run_id, Grouped(_move, letting_go))
         self.publisher.publish(moved.frames)
         return moved
 
@@ -260,12 +260,8 @@ def _raise_if_cancelled(call: StepCall) -> None:
         raise CancelPending
 
 
-def _record(connection: Any, **values: Any) -> tuple[Frame, ...]:
-    return rows.record(connection, ENGINE, **values)
-
-
-def _move(connection: Any, **values: Any) -> Moved:
-    return rows.move(connection, ENGINE, **values)
+def _move(connection: Any, moves: list[LettingGo]) -> Sequence[Moved | Exception]:
+    return rows.move_all(connection, ENGINE, moves)
 
 
 def _read_seq(connection: Any, hold: Hold) -> int:

@@ -1,17 +1,19 @@
 """The loop's way to PostgreSQL: a few threads, each committing many runs' writes in one transaction.
 
 A commit costs a disk flush whether it carries one write or fifty, so writes that arrive while one
-transaction is being committed go out together in the next. All writes of one run go through the same
-thread, in order; inside a batch they are sorted by run, so that batches lock rows in one global order.
+transaction is being committed go out together in the next; those of one kind in one statement. All writes
+of one run go through the same thread, in order; inside a batch they are sorted by run, so that batches
+lock rows in one global order.
 """
 
 import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from models.database import Database
@@ -19,6 +21,21 @@ from models.errors import Unavailable
 
 T = TypeVar("T")
 Operation = Callable[[Any], T]  # takes an open connection of models.database
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped(Generic[T]):
+    """An operation that goes together with others of its kind.
+
+    Attributes:
+        together: does many in one statement; takes an open connection and the arguments, at most one of each run, and
+            returns for each its result, or the exception it met.
+        argument: this one's.
+    """
+
+    together: Callable[[Any, list[Any]], Sequence[T | Exception]]
+    argument: Any
+
 
 BATCH_MAX = 64
 PAUSE_FIRST_S = 0.1
@@ -30,7 +47,7 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Job:
     run_id: UUID
-    operation: Operation[Any]
+    operation: Operation[Any] | Grouped[Any]
     future: "asyncio.Future[Any]"
     result: Any = None
     error: Exception | None = None
@@ -62,7 +79,7 @@ class Store:
         await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in self._threads))
         self._database.close()
 
-    def submit(self, run_id: UUID, operation: Operation[T]) -> "asyncio.Future[T]":
+    def submit(self, run_id: UUID, operation: "Operation[T] | Grouped[T]") -> "asyncio.Future[T]":
         """Queue `operation` behind the run's earlier ones; the future gets its result after the commit."""
         assert self._loop is not None, "start() first"
         job = _Job(run_id, operation, self._loop.create_future())
@@ -124,9 +141,40 @@ def _take_more(lane: "queue.SimpleQueue[_Job | None]", batch: list[_Job]) -> boo
 
 
 def _run_all(connection: Any, batch: list[_Job]) -> None:
+    for wave in _waves(batch):
+        groups: dict[Any, list[_Job]] = {}
+        for job in wave:
+            job.error = None
+            kind = job.operation.together if isinstance(job.operation, Grouped) else id(job)
+            groups.setdefault(kind, []).append(job)
+        for jobs in groups.values():
+            _run_group(connection, jobs)
+
+
+def _waves(batch: list[_Job]) -> list[list[_Job]]:
+    """Split so that each wave has at most one operation of a run, and a run's operations keep their order."""
+    waves: list[list[_Job]] = []
+    seen: Counter[UUID] = Counter()
     for job in batch:
-        job.error = None
-        job.result = job.operation(connection)
+        place = seen[job.run_id]
+        seen[job.run_id] += 1
+        if place == len(waves):
+            waves.append([])
+        waves[place].append(job)
+    return waves
+
+
+def _run_group(connection: Any, jobs: list[_Job]) -> None:
+    operation = jobs[0].operation
+    if not isinstance(operation, Grouped):
+        jobs[0].result = operation(connection)
+        return
+    outcomes = operation.together(connection, [job.operation.argument for job in jobs])  # type: ignore[union-attr]
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            job.error = outcome
+        else:
+            job.result = outcome
 
 
 def _fail(batch: list[_Job], error: Exception) -> None:

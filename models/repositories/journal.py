@@ -13,38 +13,44 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from models import payloads
-from models.errors import CancelPending, LeaseLost
+from models.errors import CancelPending, LeaseLost, ModelError
 from models.events import EventType, Frame, frame
 from models.prepared import Prepared
 from models.scope import SystemScope
 from models.tasks import TRANSITIONS, Status, StepStatus, Waiting
 
-_EVENTS = """
-noted AS (
-    INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
-    SELECT told.id, %(seq)s + e.n, told.account_id, %(run)s::uuid, e.type, told.at, e.data
-    FROM told, jsonb_to_recordset(%(events)s::jsonb) AS e(n int, type text, data jsonb)
-)
-"""
-_RECORD_SQL = f"""
-WITH held AS (
+_RECORD_SQL = """
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset(%(writes)s::jsonb)
+    AS w(n int, run uuid, task uuid, fence int, seq int, count int, starting bool, progress bool)
+), mine AS (
+    SELECT given.* FROM given JOIN runs ON runs.id = given.run
+    WHERE runs.fence = given.fence AND runs.status = 'running'
+    AND (NOT given.starting OR runs.cancel_requested_at IS NULL)
+    AND EXISTS (SELECT 1 FROM tasks WHERE tasks.id = given.task AND tasks.last_seq = given.seq)
+    ORDER BY runs.id FOR UPDATE OF runs
+), held AS (
     UPDATE runs SET lease_until = now() + %(lease)s * interval '1 second',
-        crashes = CASE WHEN %(progress)s THEN 0 ELSE crashes END
-    WHERE id = %(run)s AND fence = %(fence)s AND status = 'running'
-    AND (NOT %(starting)s OR cancel_requested_at IS NULL)
-    AND EXISTS (SELECT 1 FROM tasks WHERE id = %(task)s AND last_seq = %(seq)s)
-    RETURNING id, task_id, account_id
+        crashes = CASE WHEN mine.progress THEN 0 ELSE crashes END
+    FROM mine WHERE runs.id = mine.run
+    RETURNING mine.n, mine.fence, mine.seq, mine.count, runs.id, runs.task_id, runs.account_id
 ), told AS (
-    UPDATE tasks SET last_seq = last_seq + %(count)s FROM held WHERE tasks.id = held.task_id
-    RETURNING tasks.id, tasks.account_id, clock_timestamp() AS at
-), {_EVENTS}, kept AS (
+    UPDATE tasks SET last_seq = last_seq + held.count FROM held WHERE tasks.id = held.task_id
+    RETURNING held.n, held.seq, held.id AS run_id, tasks.id, tasks.account_id, clock_timestamp() AS at
+), noted AS (
+    INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
+    SELECT told.id, told.seq + e.number, told.account_id, told.run_id, e.type, told.at, e.data
+    FROM jsonb_to_recordset(%(events)s::jsonb) AS e(n int, number int, type text, data jsonb)
+    JOIN told ON told.n = e.n
+), kept AS (
     INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts,
         idempotency_key, started_seq, result, error, usage, started_at, finished_at)
-    SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, %(fence)s::int,
-        s.attempts, s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{{}}'), clock_timestamp(),
+    SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, held.fence,
+        s.attempts, s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{}'), clock_timestamp(),
         CASE WHEN s.status <> 'started' THEN clock_timestamp() END
-    FROM held, jsonb_to_recordset(%(steps)s::jsonb) AS s(key text, number int, kind text, effect text, status text,
+    FROM jsonb_to_recordset(%(steps)s::jsonb) AS s(n int, key text, number int, kind text, effect text, status text,
         attempts int, idempotency_key text, started_seq int, result jsonb, error jsonb, usage jsonb)
+    JOIN held ON held.n = s.n
     ON CONFLICT (run_id, key) DO UPDATE SET status = EXCLUDED.status, fence = EXCLUDED.fence,
         attempts = EXCLUDED.attempts, result = EXCLUDED.result, error = EXCLUDED.error, usage = EXCLUDED.usage,
         started_seq = coalesce(EXCLUDED.started_seq, steps.started_seq), decision = NULL,
@@ -52,31 +58,43 @@ WITH held AS (
         finished_at = EXCLUDED.finished_at
     WHERE steps.status <> 'completed'
 )
-SELECT at FROM told
+SELECT n, at FROM told
 """
-_MOVE_SQL = f"""
-WITH held AS (
-    UPDATE runs SET status = %(status)s, waiting_reason = %(reason)s, lease_until = NULL, worker = NULL,
-        resume_at = CASE WHEN %(status)s <> 'waiting' THEN NULL
-            WHEN %(reason)s = 'capacity' OR (%(reason)s = 'paused' AND pause_requested_at IS NULL) THEN now()
-            ELSE %(resume_at)s::timestamptz END,
-        rung_at = NULL, error = %(error)s::jsonb, failures = failures + %(failures)s,
-        finished_at = CASE WHEN %(terminal)s THEN now() END,
-        cancel_acknowledged_at = CASE WHEN %(status)s = 'cancelled'
+_MOVE_SQL = """
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset(%(moves)s::jsonb)
+    AS m(n int, run uuid, task uuid, fence int, seq int, status text, reason text, resume_at timestamptz, terminal bool,
+        failures int, error jsonb, usage jsonb, waiting jsonb, result jsonb, event text, data jsonb)
+), mine AS (
+    SELECT given.* FROM given JOIN runs ON runs.id = given.run
+    WHERE runs.fence = given.fence AND runs.status = 'running'
+    AND EXISTS (SELECT 1 FROM tasks WHERE tasks.id = given.task AND tasks.last_seq = given.seq)
+    ORDER BY runs.id FOR UPDATE OF runs
+), held AS (
+    UPDATE runs SET status = mine.status, waiting_reason = mine.reason, lease_until = NULL, worker = NULL,
+        resume_at = CASE WHEN mine.status <> 'waiting' THEN NULL
+            WHEN mine.reason = 'capacity' OR (mine.reason = 'paused' AND pause_requested_at IS NULL) THEN now()
+            ELSE mine.resume_at END,
+        rung_at = NULL, error = mine.error, failures = runs.failures + mine.failures,
+        finished_at = CASE WHEN mine.terminal THEN now() END,
+        cancel_acknowledged_at = CASE WHEN mine.status = 'cancelled'
             THEN coalesce(cancel_acknowledged_at, now()) ELSE cancel_acknowledged_at END,
-        stopped_at = CASE WHEN cancel_requested_at IS NOT NULL AND %(terminal)s THEN clock_timestamp() END
-    WHERE id = %(run)s AND fence = %(fence)s AND status = 'running'
-    AND EXISTS (SELECT 1 FROM tasks WHERE id = %(task)s AND last_seq = %(seq)s)
-    RETURNING *
+        stopped_at = CASE WHEN cancel_requested_at IS NOT NULL AND mine.terminal THEN clock_timestamp() END
+    FROM mine WHERE runs.id = mine.run
+    RETURNING mine.n, runs.id, runs.task_id, runs.finished_at, runs.resume_at <= now()
+        OR (runs.status = 'waiting' AND runs.cancel_requested_at IS NOT NULL) AS due
 ), told AS (
-    UPDATE tasks SET last_seq = last_seq + %(count)s, status = %(status)s, waiting = %(waiting)s::jsonb,
-        result = %(result)s::jsonb, error = %(error)s::jsonb, finished_at = held.finished_at,
-        usage = CASE WHEN %(terminal)s THEN %(usage)s::jsonb ELSE tasks.usage END
-    FROM held WHERE tasks.id = held.task_id
-    RETURNING tasks.id, tasks.account_id, clock_timestamp() AS at
-), {_EVENTS}
-SELECT told.at, held.stopped_at, held.cancel_requested_at, held.cancel_acknowledged_at, held.resume_at <= now()
-    OR (held.status = 'waiting' AND held.cancel_requested_at IS NOT NULL) AS due FROM told, held
+    UPDATE tasks SET last_seq = last_seq + 1, status = given.status, waiting = given.waiting,
+        result = given.result, error = given.error, finished_at = held.finished_at,
+        usage = CASE WHEN given.terminal THEN given.usage ELSE tasks.usage END
+    FROM held JOIN given ON given.n = held.n WHERE tasks.id = held.task_id
+    RETURNING held.n, held.due, held.id AS run_id, given.seq, given.event, given.data,
+        tasks.id, tasks.account_id, clock_timestamp() AS at
+), noted AS (
+    INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
+    SELECT id, seq + 1, account_id, run_id, event, at, data FROM told
+)
+SELECT n, at, due FROM told
 """
 _RECORD = Prepared("record", _RECORD_SQL)
 _MOVE = Prepared("move", _MOVE_SQL)
@@ -156,66 +174,162 @@ class Moved:
     next_run: tuple[UUID, str, int] | None = None
 
 
-def record(
-    connection: Connection,
-    scope: SystemScope,
-    hold: Hold,
-    seq: int,
-    steps: Sequence[StepWrite],
-    events: Sequence[NewEvent],
-    lease_s: float,
-    *,
-    starting: bool = False,
-) -> tuple[Frame, ...]:
-    """Write steps and events under the fence, renewing the lease; return the frames to push.
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Steps and events of one held run, to be written under its fence.
 
-    Args:
-        connection: an open transaction.
-        scope: the engine's.
+    Attributes:
         hold: the run and its fence.
         seq: number of the task's newest event before this write.
         steps: states to record; a completed step is never overwritten.
         events: events to append, in order.
-        lease_s: seconds the lease is renewed for.
         starting: refuse if a cancel was acknowledged, because a new effect would begin.
+    """
+
+    hold: Hold
+    seq: int
+    steps: Sequence[StepWrite]
+    events: Sequence[NewEvent]
+    starting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LettingGo:
+    """A held run and where it goes; `seq` is the number of its task's newest event."""
+
+    hold: Hold
+    seq: int
+    to: Move
+
+
+def record(connection: Connection, scope: SystemScope, write: Write, lease_s: float) -> tuple[Frame, ...]:
+    """Write steps and events of one run; see :func:`record_all`.
 
     Raises:
         LeaseLost: another worker holds the run, or it is over.
         CancelPending: `starting` and a cancel was requested.
     """
-    values = _common(hold, seq, events)
-    values |= {"lease": lease_s, "starting": starting, "steps": _encode_steps(connection, hold, steps)}
+    (outcome,) = record_all(connection, scope, [write], lease_s)
+    if isinstance(outcome, ModelError):
+        raise outcome
+    return outcome
+
+
+def record_all(
+    connection: Connection, scope: SystemScope, writes: Sequence[Write], lease_s: float
+) -> list[tuple[Frame, ...] | ModelError]:
+    """Write steps and events of many runs in one statement, each under its fence, renewing the leases.
+
+    Args:
+        connection: an open transaction.
+        scope: the engine's.
+        writes: at most one for each run.
+        lease_s: seconds the leases are renewed for.
+
+    Returns:
+        For each write the frames to push, or what refused it (LeaseLost, CancelPending).
+    """
+    steps = [
+        ",".join(_encode_step(connection, n, write.hold, step) for step in write.steps)
+        for n, write in enumerate(writes)
+    ]
+    events = [
+        {"n": n, "number": number, "type": event.type, "data": event.data}
+        for n, write in enumerate(writes)
+        for number, event in enumerate(write.events, start=1)
+    ]
+    values = {
+        "writes": payloads.dumps([_write(n, write) for n, write in enumerate(writes)]),
+        "steps": f"[{','.join(filter(None, steps))}]",
+        "events": payloads.dumps(events),
+        "lease": lease_s,
+    }
+    done = {row.n: row for row in _RECORD(connection, values)}
+    outcomes = [_written(connection, write, done.get(n)) for n, write in enumerate(writes)]
+    _leave_nothing(outcomes, steps)
+    return outcomes
+
+
+def _write(n: int, write: Write) -> dict[str, Any]:
     # A run that gets on is not what kills its workers; only losses in a row at the same point count.
-    values["progress"] = any(step.status == StepStatus.COMPLETED for step in steps)
-    row = _RECORD(connection, values).first()
+    progress = any(step.status == StepStatus.COMPLETED for step in write.steps)
+    place = _place(n, write.hold, write.seq)
+    return place | {"count": len(write.events), "starting": write.starting, "progress": progress}
+
+
+def _written(connection: Connection, write: Write, row: Any) -> tuple[Frame, ...] | ModelError:
+    hold, seq = write.hold, write.seq
     if row is None:
-        row = _own_traces(connection, hold, seq + len(events), starting=starting)
-    return _frames(hold, seq, events, row.at)
+        row = _own_traces(connection, hold, seq + len(write.events), starting=write.starting)
+    return row if isinstance(row, ModelError) else _frames(hold, seq, write.events, row.at)
 
 
-def move(connection: Connection, scope: SystemScope, hold: Hold, seq: int, to: Move) -> Moved:
-    """Let go of the run: finish it or park it, with its event, in one statement.
+def move(connection: Connection, scope: SystemScope, letting_go: LettingGo) -> Moved:
+    """Let go of one run; see :func:`move_all`.
 
     Raises:
         LeaseLost: another worker holds the run, or it is over.
     """
-    terminal = not TRANSITIONS[to.status]
-    waiting = to.status is Status.WAITING and to.reason
-    values = _common(hold, seq, [to.event]) | {
-        "status": to.status,
-        "reason": to.reason,
-        "resume_at": to.resume_at,
-        "terminal": terminal,
-        "failures": to.failures,
-        "error": payloads.dumps(to.error) if to.error else None,
-        "usage": payloads.dumps(to.usage),
-        "waiting": payloads.dumps(_waiting(to)) if waiting else None,
-        "result": payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, "result", to.result),
-    }
-    row = _MOVE(connection, values).first()
+    (outcome,) = move_all(connection, scope, [letting_go])
+    if isinstance(outcome, ModelError):
+        raise outcome
+    return outcome
+
+
+def move_all(connection: Connection, scope: SystemScope, moves: Sequence[LettingGo]) -> list[Moved | ModelError]:
+    """Let go of many runs in one statement: finish or park each, with its event.
+
+    Returns:
+        For each run what came of it, or LeaseLost.
+    """
+    encoded = [_encode_move(connection, n, each) for n, each in enumerate(moves)]
+    done = {row.n: row for row in _MOVE(connection, {"moves": f"[{','.join(encoded)}]"})}
+    outcomes = [_moved(connection, each, done.get(n)) for n, each in enumerate(moves)]
+    _leave_nothing(outcomes, encoded)
+    return outcomes
+
+
+def _moved(connection: Connection, letting_go: LettingGo, row: Any) -> Moved | ModelError:
+    hold, seq = letting_go.hold, letting_go.seq
     if row is None:
         row = _own_traces(connection, hold, seq + 1, starting=False)
-    return Moved(_frames(hold, seq, [to.event], row.at), due=bool(row.due), next_run=_next(connection, hold))
+    if isinstance(row, ModelError):
+        return row
+    frames = _frames(hold, seq, [letting_go.to.event], row.at)
+    return Moved(frames, due=bool(row.due), next_run=_next(connection, hold))
+
+
+def _encode_move(connection: Connection, n: int, letting_go: LettingGo) -> str:
+    hold, to = letting_go.hold, letting_go.to
+    head = _place(n, hold, letting_go.seq) | {
+        "status": to.status,
+        "reason": to.reason,
+        "resume_at": to.resume_at and to.resume_at.isoformat(),
+        "terminal": not TRANSITIONS[to.status],
+        "failures": to.failures,
+        "error": to.error or None,
+        "usage": to.usage,
+        "waiting": _waiting(to) if to.status is Status.WAITING and to.reason else None,
+        "event": to.event.type,
+        "data": to.event.data,
+    }
+    result = payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, "result", to.result)
+    return _with_result(head, result)
+
+
+def _leave_nothing(outcomes: Sequence[Any], encoded: Sequence[str]) -> None:
+    """Raise the refusal of a write whose large value became an artifact: only a rollback takes that back."""
+    for outcome, text in zip(outcomes, encoded, strict=True):
+        if isinstance(outcome, ModelError) and payloads.REFERENCE in text:
+            raise outcome
+
+
+def _place(n: int, hold: Hold, seq: int) -> dict[str, Any]:
+    return {"n": n, "run": hold.run_id, "task": hold.task_id, "fence": hold.fence, "seq": seq}
+
+
+def _with_result(head: dict[str, Any], result: str | None) -> str:
+    return f'{payloads.dumps(head)[:-1]},"result":{result or "null"}}}'
 
 
 def _waiting(to: Move) -> dict[str, Any]:
@@ -223,25 +337,14 @@ def _waiting(to: Move) -> dict[str, Any]:
     return {"reason": to.reason, "until": until, "detail": to.detail}
 
 
-def _common(hold: Hold, seq: int, events: Sequence[NewEvent]) -> dict[str, Any]:
-    numbered = [{"n": n, "type": event.type, "data": event.data} for n, event in enumerate(events, start=1)]
-    return {
-        "run": hold.run_id,
-        "task": hold.task_id,
-        "fence": hold.fence,
-        "seq": seq,
-        "count": len(events),
-        "events": payloads.dumps(numbered),
-    }
+def _encode_steps(connection: Connection, n: int, write: Write) -> str:
+    return ",".join(_encode_step(connection, n, write.hold, step) for step in write.steps)
 
 
-def _encode_steps(connection: Connection, hold: Hold, steps: Sequence[StepWrite]) -> str:
-    encoded = []
-    for step in steps:
-        head = {name: getattr(step, name) for name in _STEP_HEAD}
-        result = payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, step.key, step.result)
-        encoded.append(f'{payloads.dumps(head)[:-1]},"result":{result or "null"}}}')
-    return f"[{','.join(encoded)}]"
+def _encode_step(connection: Connection, n: int, hold: Hold, step: StepWrite) -> str:
+    head = {"n": n} | {name: getattr(step, name) for name in _STEP_HEAD}
+    result = payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, step.key, step.result)
+    return _with_result(head, result)
 
 
 _STEP_HEAD = (
@@ -251,15 +354,15 @@ _STEP_HEAD = (
 
 
 def _own_traces(connection: Connection, hold: Hold, seq_after: int, *, starting: bool) -> Any:
-    """Return the row of a write that had already been committed, or raise what refused it."""
+    """Return the row of a write that had already been committed, or what refused it."""
     row = connection.exec_driver_sql(_DIAGNOSE, {"run": hold.run_id}).first()
     if row is None or row.fence != hold.fence:
-        raise LeaseLost
+        return LeaseLost()
     if row.last_seq == seq_after and seq_after:
         return row
     if starting and row.cancel_requested_at is not None and row.status == Status.RUNNING:
-        raise CancelPending
-    raise LeaseLost
+        return CancelPending()
+    return LeaseLost()
 
 
 def _frames(hold: Hold, seq: int, events: Sequence[NewEvent], at: datetime) -> tuple[Frame, ...]:

@@ -7,6 +7,7 @@ write nothing (`journal.py`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from models.scope import SystemScope
 _CLAIM_SQL = """
 WITH due AS (
     SELECT id, status, waiting_reason, started_at, worker = %(worker)s AS mine FROM runs
-    WHERE id = %(run)s AND CASE status
+    WHERE id = ANY(%(runs)s::uuid[]) AND CASE status
         WHEN 'queued' THEN run_after <= now() OR cancel_requested_at IS NOT NULL OR deadline <= now()
         WHEN 'waiting' THEN resume_at <= now() OR cancel_requested_at IS NOT NULL OR deadline <= now()
             OR (pause_requested_at IS NOT NULL AND waiting_reason <> 'paused')
@@ -32,7 +33,7 @@ WITH due AS (
     AND (concurrency_limit IS NULL OR status = 'running' OR cancel_requested_at IS NOT NULL OR concurrency_limit > (
         SELECT count(*) FROM runs busy WHERE busy.account_id = runs.account_id
         AND busy.concurrency_key = runs.concurrency_key AND busy.status = 'running'))
-    FOR UPDATE
+    ORDER BY id FOR UPDATE
 ), claimed AS (
     UPDATE runs SET fence = fence + 1, status = 'running', waiting_reason = NULL, resume_at = NULL,
         worker = %(worker)s, lease_until = now() + %(lease)s * interval '1 second',
@@ -51,16 +52,23 @@ WITH due AS (
         CASE WHEN claimed.fresh THEN 'task.started' ELSE 'task.resumed' END, told.at,
         jsonb_strip_nulls(jsonb_build_object('attempt', claimed.fence, 'worker', claimed.worker, 'after',
             CASE WHEN claimed.fresh THEN NULL WHEN claimed.was = 'running' THEN 'worker_lost' ELSE claimed.waited END))
-    FROM told, claimed RETURNING type, data
+    FROM told JOIN claimed ON claimed.task_id = told.id RETURNING task_id, type, data
 )
-SELECT claimed.*, told.input, told.last_seq, told.at, noted.type AS event_type, noted.data AS event_data, now() AS now
-FROM claimed, told, noted
+SELECT claimed.id, claimed.task_id, claimed.account_id, claimed.root_id, claimed.number, claimed.workflow,
+    claimed.fence, claimed.failures, claimed.crashes, claimed.max_attempts, claimed.deadline, claimed.concurrency_key,
+    claimed.error, claimed.cancel_requested_at IS NOT NULL AS cancel, claimed.pause_requested_at IS NOT NULL AS pause,
+    told.input, told.last_seq, told.at, noted.type AS event_type, noted.data AS event_data, now() AS now
+FROM claimed JOIN told ON told.id = claimed.task_id JOIN noted ON noted.task_id = claimed.task_id
 """
 
 _CLAIM = Prepared("claim", _CLAIM_SQL)
-_LIMITED = "SELECT account_id, concurrency_key FROM runs WHERE id = %(run)s AND concurrency_limit IS NOT NULL"
+_LIMITED_SQL = """
+SELECT id, account_id || ':' || concurrency_key AS key FROM runs
+WHERE id = ANY(%(runs)s::uuid[]) AND concurrency_limit IS NOT NULL ORDER BY key, priority DESC, id
+"""
+_LIMITED = Prepared("limited", _LIMITED_SQL)
 _LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
-_STEPS = "SELECT * FROM steps WHERE run_id = %(run)s ORDER BY number"
+_STEPS = "SELECT * FROM steps WHERE run_id = ANY(%(runs)s::uuid[]) ORDER BY run_id, number"
 
 _RENEW = """
 WITH mine AS (
@@ -144,32 +152,57 @@ class Request:
 
 
 def claim(connection: Connection, scope: SystemScope, run_id: UUID, worker: str, lease_s: float) -> Claim | None:
-    """Take the lease of a due run nobody holds, or return None (then there is nothing to do here).
+    """Take the lease of one due run; see :func:`claim_all`."""
+    return claim_all(connection, scope, [run_id], worker, lease_s)[0]
+
+
+def claim_all(
+    connection: Connection, scope: SystemScope, run_ids: Sequence[UUID], worker: str, lease_s: float
+) -> list[Claim | None]:
+    """Take the leases of due runs nobody holds, in one statement.
 
     Args:
         connection: an open transaction.
         scope: the engine's.
-        run_id: the run the bell named.
+        run_ids: the runs the bells named.
         worker: unique name of this worker process.
-        lease_s: seconds until the lease must be renewed.
+        lease_s: seconds until a lease must be renewed.
+
+    Returns:
+        For each run id its claim, or None where there is nothing to do here.
     """
-    limited = connection.exec_driver_sql(_LIMITED, {"run": run_id}).first()
-    if limited:
-        # Counting and claiming must not interleave for the same key, or the limit could be passed.
-        connection.exec_driver_sql(_LOCK_KEY, {"key": f"{limited.account_id}:{limited.concurrency_key}"})
-    row = _CLAIM(connection, {"run": run_id, "worker": worker, "lease": lease_s}).mappings().first()
-    if row is None:
-        return None
+    rows: list[Any] = []
+    for some in _claimable_together(connection, run_ids):
+        rows += _CLAIM(connection, {"runs": some, "worker": worker, "lease": lease_s}).all()
+    steps = _steps(connection, [row for row in rows if row.fence > 1 or row.number > 1])
+    claims = {row.id: _claimed(connection, row, steps.get(row.id, ())) for row in rows}
+    return [claims.get(run_id) for run_id in run_ids]
+
+
+def _claimable_together(connection: Connection, run_ids: Sequence[UUID]) -> list[list[UUID]]:
+    """Split: runs of limited keys one at a time, each under its key's lock; all others in one go.
+
+    Counting and claiming must not interleave for the same key, or the limit could be passed. The keys are locked in
+    one global order.
+    """
+    limited = _LIMITED(connection, {"runs": list(run_ids)}).all()
+    for key in dict.fromkeys(row.key for row in limited):
+        connection.exec_driver_sql(_LOCK_KEY, {"key": key})
+    alone = {row.id for row in limited}
+    rest = [run_id for run_id in run_ids if run_id not in alone]
+    return [*([rest] if rest else []), *([row.id] for row in limited)]
+
+
+def _claimed(connection: Connection, row: Any, steps: tuple[StepRow, ...]) -> Claim:
+    kind = EventType(row.event_type)
     return Claim(
-        run_id=row["id"],
-        cancel_requested=row["cancel_requested_at"] is not None,
-        pause_requested=row["pause_requested_at"] is not None,
-        input=payloads.unpack(connection, row["account_id"], row["input"]),
-        steps=_steps(connection, row) if row["fence"] > 1 or row["number"] > 1 else (),
-        frame=frame(
-            row["last_seq"], EventType(row["event_type"]), row["task_id"], row["id"], row["at"], row["event_data"]
-        ),
-        **{name: row[name] for name in _COPIED},
+        run_id=row.id,
+        cancel_requested=row.cancel,
+        pause_requested=row.pause,
+        input=payloads.unpack(connection, row.account_id, row.input),
+        steps=steps,
+        frame=frame(row.last_seq, kind, row.task_id, row.id, row.at, row.event_data),
+        **{name: getattr(row, name) for name in _COPIED},
     )
 
 
@@ -183,15 +216,18 @@ _STEP_FIELDS = (
 )
 
 
-def _steps(connection: Connection, run: Any) -> tuple[StepRow, ...]:
-    rows = connection.exec_driver_sql(_STEPS, {"run": run["id"]}).mappings().all()
-    return tuple(
-        StepRow(
-            result=payloads.unpack(connection, run["account_id"], row["result"]),
-            **{name: row[name] for name in _STEP_FIELDS},
-        )
-        for row in rows
-    )
+def _steps(connection: Connection, runs: Sequence[Any]) -> dict[UUID, tuple[StepRow, ...]]:
+    if not runs:
+        return {}
+    rows = connection.exec_driver_sql(_STEPS, {"runs": [run.id for run in runs]}).mappings()
+    return {
+        run: tuple(_step(connection, row) for row in group) for run, group in groupby(rows, lambda row: row["run_id"])
+    }
+
+
+def _step(connection: Connection, row: Any) -> StepRow:
+    result = payloads.unpack(connection, row["account_id"], row["result"])
+    return StepRow(result=result, **{name: row[name] for name in _STEP_FIELDS})
 
 
 def renew(connection: Connection, scope: SystemScope, holds: Sequence[tuple[UUID, int]], lease_s: float) -> set[UUID]:

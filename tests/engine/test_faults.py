@@ -184,16 +184,16 @@ async def test_without_the_fence_the_same_check_fails(
     lab: Lab, quick: Settings, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The permanent negative test: a check that can't fail would prove nothing."""
-    numbered = "AND EXISTS (SELECT 1 FROM tasks WHERE id = %(task)s AND last_seq = %(seq)s)"
-    for name in ("_RECORD", "_MOVE"):
-        statement = getattr(rows, name)
-        unfenced = statement.sql.replace("AND fence = %(fence)s AND status = 'running'", "")
-        unfenced = unfenced.replace(numbered, "AND %(seq)s::int >= 0").replace("%(seq)s + e.n", "told.last_seq + e.n")
-        unfenced = unfenced.replace(
-            "RETURNING tasks.id, tasks.account_id,",
-            "RETURNING tasks.id, tasks.account_id, tasks.last_seq - %(count)s AS last_seq,",
-        )
-        assert unfenced.count("fence = %(fence)s") == 0
+    fenced = "runs.fence = given.fence AND runs.status = 'running'"
+    numbered = "EXISTS (SELECT 1 FROM tasks WHERE tasks.id = given.task AND tasks.last_seq = given.seq)"
+    for name, seq, true_seq in (
+        ("_RECORD", "held.n, held.seq,", "held.n, tasks.last_seq - held.count AS seq,"),
+        ("_MOVE", "given.seq, given.event", "tasks.last_seq - 1 AS seq, given.event"),
+    ):
+        statement = getattr(rows, name).sql
+        for part in (fenced, numbered, seq):
+            assert statement.count(part) == 1
+        unfenced = statement.replace(fenced, "true").replace(numbered, "true").replace(seq, true_seq)
         monkeypatch.setattr(rows, name, Prepared(f"unfenced{name}", unfenced))
     task, first = await freeze_and_take_over(lab, quick, begin)
     assert not (first is Ended.LOST and one_writer(lab, task)), "the checker did not notice the missing fence"
@@ -239,9 +239,9 @@ async def test_a_write_whose_answer_was_lost_is_not_written_twice(
     lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every fenced write is sent twice, as after a commit whose answer never came."""
-    record, move = rows.record, rows.move
-    monkeypatch.setattr(rows, "record", lambda *a, **k: (record(*a, **k), record(*a, **k))[1])
-    monkeypatch.setattr(rows, "move", lambda *a, **k: (move(*a, **k), move(*a, **k))[1])
+    record, move = rows.record_all, rows.move_all
+    monkeypatch.setattr(rows, "record_all", lambda *a, **k: (record(*a, **k), record(*a, **k))[1])
+    monkeypatch.setattr(rows, "move_all", lambda *a, **k: (move(*a, **k), move(*a, **k))[1])
 
     async def two(ctx: RunContext, given: Any) -> list[Any]:
         async def work(_: Any) -> int:
