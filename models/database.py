@@ -105,8 +105,21 @@ def translate(error: exc.DBAPIError) -> Exception:
     return error
 
 
-def connect(settings: Settings, *, pool_size: int | None = None, application: str = "umbel") -> Database:
-    """Make the process's :class:`Database`; connects lazily."""
+#: Plans made while a table was small are kept by a connection until its statistics change; these stay good.
+_BY_KEY = "".join(f" -c enable_{way}=off" for way in ("seqscan", "hashjoin", "mergejoin"))
+
+
+def connect(
+    settings: Settings, *, pool_size: int | None = None, application: str = "umbel", by_key: bool = False
+) -> Database:
+    """Make the process's :class:`Database`; connects lazily.
+
+    Args:
+        settings: where PostgreSQL is, and limits of time.
+        pool_size: most connections; the setting's by default.
+        application: what PostgreSQL shows as the connections' name.
+        by_key: every statement finds its rows by key, whatever the statistics say.
+    """
     seconds = settings.statement_timeout_s
     url = make_url(settings.database_url.get_secret_value())
     engine = create_engine(
@@ -119,7 +132,7 @@ def connect(settings: Settings, *, pool_size: int | None = None, application: st
             "connect_timeout": settings.database_connect_timeout_s,
             "application_name": application,
             "options": f"-c statement_timeout={seconds}s -c idle_in_transaction_session_timeout={seconds * 2}s"
-            " -c plan_cache_mode=force_generic_plan -c timezone=UTC",
+            f" -c plan_cache_mode=force_generic_plan -c timezone=UTC{_BY_KEY if by_key else ''}",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,

@@ -23,7 +23,8 @@ class Runtime:
     """Everything a worker process needs to carry out runs."""
 
     def __init__(self, settings: Settings, capacity: int) -> None:
-        database = connect(settings, pool_size=settings.store_threads + SPARE_CONNECTIONS, application="umbel-worker")
+        size = settings.store_threads + SPARE_CONNECTIONS
+        database = connect(settings, pool_size=size, application="umbel-worker", by_key=True)
         self.store = Store(database, settings.store_threads)
         self.publisher = Publisher(_redis(settings))
         self.engine = Engine(settings, self.store, self.publisher, WORKFLOWS, _ring)

@@ -72,7 +72,7 @@ async def running_engine(
         workflows: what it can carry out.
         heartbeat: whether leases are renewed and requests fetched.
     """
-    store = Store(connect(settings, pool_size=settings.store_threads + 2), settings.store_threads)
+    store = Store(connect(settings, pool_size=settings.store_threads + 2, by_key=True), settings.store_threads)
     publisher = Publisher(redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=2))
     bells = Bells()
     engine = Engine(settings, store, publisher, workflows, bells)
