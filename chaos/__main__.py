@@ -49,8 +49,12 @@ def _fitted(plan: Plan, only: str | None, tasks: int | None, kills: int | None, 
         if unknown:
             raise click.UsageError(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(registry())}")
         plan = replace(plan, times={part: plan.times.get(part, 1) for part in wanted})
-    changes = {"tasks": tasks, "kills": kills, "seconds": seconds}
-    return replace(plan, **{part: value for part, value in changes.items() if value is not None})
+    return replace(
+        plan,
+        tasks=plan.tasks if tasks is None else tasks,
+        kills=plan.kills if kills is None else kills,
+        seconds=plan.seconds if seconds is None else seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ It knows the tables, not the product: plain SQL and plain Python, so that it can
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -54,6 +53,7 @@ class Evidence:
     accepted: list[dict[str, Any]]
     decided: list[dict[str, Any]]
     losses: list[dict[str, Any]]
+    outages: list[dict[str, Any]]
     watched: list[dict[str, Any]]
     lease_s: float
 
@@ -208,17 +208,20 @@ def cancel_sticks(e: Evidence) -> Verdict:
 
 
 def recovered(e: Evidence) -> Verdict:
-    """How long a run whose worker was lost stood still."""
-    times = sorted(_recoveries(e))
-    limit = e.lease_s + 5
-    p95 = times[min(int(0.95 * len(times)), len(times) - 1)] if times else 0.0
-    middle = statistics.median(times) if times else 0.0
-    standing = f"p50 {middle:.1f} s, p95 {p95:.1f} s, longest {max(times, default=0):.1f} s"
-    what = f"lost runs go on: {standing}; lease {e.lease_s:g} s + 5"
-    verdict = Verdict("Recovery", what, len(times))
+    """How long a run whose worker was lost stood still, told apart by whether it met an outage of a server."""
+    times = sorted(seconds for seconds, met in _recoveries(e) if not met)
+    outages = sorted(seconds for seconds, met in _recoveries(e) if met)
+    limit, p95 = e.lease_s + 5, _percentile(times, 0.95)
+    standing = f"p50 {_percentile(times, 0.5):.1f} s, p95 {p95:.1f} s, longest {max(times, default=0):.1f} s"
+    others = f"; {len(outages)} met an outage, longest {max(outages, default=0):.1f} s" if outages else ""
+    verdict = Verdict("Recovery", f"lost runs go on: {standing} (lease {e.lease_s:g} s){others}", len(times))
     if p95 > limit:
-        verdict.broken.append(f"p95 is {p95:.1f} s, more than {limit:g} s")
+        verdict.broken.append(f"p95 is {p95:.1f} s, more than the lease and 5 s")
     return verdict
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
 JUDGES = (
@@ -246,19 +249,20 @@ def _repeats(e: Evidence) -> tuple[dict[str, int], dict[str, int]]:
     return extra, unsafe
 
 
-def _recoveries(e: Evidence) -> Iterator[float]:
-    """Seconds from the loss of a run's worker to the run's next claim."""
+def _recoveries(e: Evidence) -> Iterator[tuple[float, bool]]:
+    """Seconds from the loss of a run's worker to the run's next claim, and whether an outage fell between."""
     losses = _grouped(e.losses, lambda loss: str(loss["pid"]))
     for events in e.by_run.values():
         claims = [event for event in events if event.type in ("task.started", "task.resumed")]
         for before, after in pairwise(claims):
             if after.data.get("after") != "worker_lost":
                 continue
-            pid = before.data["worker"].split(":")[1]
-            known = (loss["at"] for loss in losses.get(pid, []))
-            at = [moment for moment in known if before.at.timestamp() <= moment <= after.at.timestamp()]
-            if at:
-                yield after.at.timestamp() - min(at)
+            began, ended = before.at.timestamp(), after.at.timestamp()
+            known = (loss["at"] for loss in losses.get(before.data["worker"].split(":")[1], []))
+            lost = min((moment for moment in known if began <= moment <= ended), default=None)
+            if lost is not None:
+                met = any(outage["began"] < ended and outage["ended"] > lost for outage in e.outages)
+                yield ended - lost, met
 
 
 def _grouped(items: Iterable[Any], key: Callable[[Any], str]) -> dict[str, list[Any]]:
@@ -289,9 +293,8 @@ def gather(database: str, folder: Path, ledger: Path, lease_s: float) -> Evidenc
         rows = {name: _all(cursor, query) for name, query in QUERIES.items()}
     connection.close()
     lines = {name: read_ledger(folder / f"{name}.jsonl") for name in ("accepted", "decided", "watched")}
-    path = folder / "losses.json"
-    losses = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return Evidence(**rows, **lines, ledger=read_ledger(ledger), losses=losses, lease_s=lease_s)
+    notes = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("losses", "outages")}
+    return Evidence(**rows, **lines, **notes, ledger=read_ledger(ledger), lease_s=lease_s)
 
 
 def _all(cursor: Any, query: str) -> list[Any]:
@@ -317,7 +320,8 @@ def totals(e: Evidence) -> dict[str, Any]:
         "calls_cut_off": sum(loss["calls"] for loss in e.losses),
         "watchers": len(e.watched),
         "reconnects": sum(line.get("reconnects", 0) for line in e.watched),
-        "recoveries_s": [round(seconds, 2) for seconds in sorted(_recoveries(e))],
+        "recoveries_s": [round(seconds, 2) for seconds, met in _recoveries(e) if not met],
+        "recoveries_over_an_outage_s": [round(seconds, 2) for seconds, met in _recoveries(e) if met],
     }
 
 

@@ -7,7 +7,6 @@ load ──▶ front ──▶ PostgreSQL, Redis, provider (each behind a proxy 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import threading
@@ -38,6 +37,8 @@ SETTINGS = {
     "UMBEL_DRAIN_S": "3",
     "UMBEL_LOG_LEVEL": "WARNING",
     "UMBEL_REDIS_PAUSE_S": "1",
+    "UMBEL_MAX_CRASHES": "3",
+    "UMBEL_EXTRA_WORKFLOWS": '["chaos.poison:POISON"]',
 }
 WORKERS = 3
 SLOTS = 40
@@ -54,6 +55,15 @@ class Loss:
 
 
 @dataclass
+class Outage:
+    """A time, Unix seconds, in which something every run needs was away."""
+
+    what: str
+    began: float
+    ended: float
+
+
+@dataclass
 class Field:
     """What faults act on. `rng` is the only source of choices; `say` tells the user one line."""
 
@@ -65,11 +75,13 @@ class Field:
     postgres_proxy: Proxy
     redis_proxy: Proxy
     provider_proxy: Proxy
+    front_proxy: Proxy  # only watchers go through it
     folder: Path
     say: Callable[[str], None]
     mutant: str = ""
     workers: list[Child] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     web: Process | None = None
@@ -98,12 +110,10 @@ class Field:
         self.say(f"VIOLATED {what}")
 
     def start_web(self) -> None:
-        """Start the front on the port it always had."""
-        port = int(self.rig.url.rsplit(":", 1)[1]) if self.rig.url else free_port()
-        self.rig.url = f"http://127.0.0.1:{port}"
+        """Start the front on the port it always has; it is not waited for."""
+        port = self.front_proxy.target
         command = ("gunicorn", "-c", "config/gunicorn.py", "web:create_app()")
         self.web = self.rig.start("web", *self._mutated(command), UMBEL_WEB_PORT=str(port))
-        until(lambda: self.rig.alive() or (self.web and self.web.dead), "the front answers")
 
     def start_beat(self) -> None:
         """Start beat, which has the reconciler rung for."""
@@ -125,6 +135,17 @@ class Field:
             child = self.nursery.start(self.mutant, arguments, self.rig.environment(**extra), log)
             self.workers.append(child)
             return child
+
+    def start_astray(self, **extra: str) -> Process:
+        """Start a worker as a process of its own, for surroundings a fork cannot have; end it by `kill_process`."""
+        self.count("workers started")
+        return self.rig.worker(concurrency=SLOTS, ready=False, **extra)
+
+    def kill_process(self, worker: Process) -> None:
+        """Kill -9 of such a worker."""
+        at, pid = time.time(), worker.popen.pid
+        worker.kill()
+        self.lost(pid, "kill -9", at)
 
     def kill(self, worker: Child, how: str = "kill -9") -> None:
         """Kill -9, noting what the worker had under way."""
@@ -149,6 +170,17 @@ class Field:
         """Note that a worker's leases may run out, with so many calls under way."""
         with self._lock:
             self.losses.append(Loss(at, pid, how, calls))
+
+    @contextmanager
+    def outage(self, what: str) -> Iterator[None]:
+        """Note that meanwhile PostgreSQL, Redis or beat is away; how long runs stand still then is told apart."""
+        outage = Outage(what, time.time(), float("inf"))
+        with self._lock:
+            self.outages.append(outage)
+        try:
+            yield
+        finally:
+            outage.ended = time.time()
 
     def calls_under_way(self, pid: int) -> int:
         """Count recorded calls a worker had begun and not finished; all there are if PostgreSQL cannot say."""
@@ -191,22 +223,22 @@ class Field:
 
     def _keep(self) -> None:
         while not self._keeping.wait(0.1):
+            if self.beat and self.beat.dead:
+                self.start_beat()
+            if self.web and self.web.dead:
+                self.start_web()
             with self._lock:
                 for worker in [worker for worker in self.workers if worker.dead]:
                     self.workers.remove(worker)
                     self.lost(worker.pid, "died by itself")
                 while len(self.workers) < WORKERS:
                     self.start_worker()
-            if self.web and self.web.dead:
-                self.start_web()
-            if self.beat and self.beat.dead:
-                self.start_beat()
 
-    def save(self) -> dict[str, Path]:
-        """Write down for the checker what was done to the product; return the files."""
-        path = self.folder / "losses.json"
-        path.write_text(json.dumps([vars(loss) for loss in self.losses]), encoding="utf-8")
-        return {"losses": path}
+    def save(self) -> None:
+        """Write down for the checker what was done to the product."""
+        for name in ("losses", "outages"):
+            lines = [vars(each) for each in getattr(self, name)]
+            (self.folder / f"{name}.json").write_text(json.dumps(lines), encoding="utf-8")
 
 
 @contextmanager
@@ -217,20 +249,22 @@ def open_field(seed: int, say: Callable[[str], None], mutant: str = "") -> Itera
         postgres, cache = Proxy(rig.postgres.port), Proxy(rig.redis.port)
         provider = ProviderProcess(rig.home.path / "ledger.jsonl", rig.home.logs / "provider.log")
         outside = Proxy(provider.port)
-        proxies = (postgres, cache, outside)
+        rig.url = f"http://127.0.0.1:{free_port()}"
+        front = Proxy(int(rig.url.rsplit(":", 1)[1]))
+        proxies = (postgres, cache, outside, front)
         for proxy in proxies:
             proxy.start()
         settings["UMBEL_DATABASE_URL"] = rig.postgres.url.replace(f":{rig.postgres.port}/", f":{postgres.port}/")
         settings["UMBEL_REDIS_URL"] = rig.redis.url.replace(f":{rig.redis.port}/", f":{cache.port}/")
         with Nursery(ROOT) as nursery:
-            found = Field(
-                rig, random.Random(seed), seed, provider, nursery, postgres, cache, outside, rig.home.path, say, mutant
-            )
+            choices = random.Random(seed)
+            found = Field(rig, choices, seed, provider, nursery, *proxies, rig.home.path, say, mutant)
             try:
                 found.start_web()
                 found.start_beat()
                 for _ in range(WORKERS):
                     found.start_worker()
+                until(rig.alive, "the front answers")
                 yield found
             finally:
                 for worker in found.workers:
@@ -239,12 +273,3 @@ def open_field(seed: int, say: Callable[[str], None], mutant: str = "") -> Itera
                 provider.close()
                 for proxy in proxies:
                     proxy.stop()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process with this id runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -17,11 +17,14 @@ from chaos.faults import Fault, registry
 from chaos.faults.workers import killer
 from chaos.field import SETTINGS, Field, open_field
 from chaos.load import Load
+from chaos.watchers import WatchersProcess
 from local.rig import ROOT
 
 REPORT_EVERY_S = 5.0
 #: After the last fault every task must end within this.
 PATIENCE_S = 90.0
+#: A watcher's connection is reset after at most so many bytes, both ways together.
+CUT_WITHIN_BYTES = 4000
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Plan:
     kills: int
     seconds: float
     times: dict[str, int]
+    watched: float = 0.2
 
     @property
     def faults(self) -> int:
@@ -86,15 +90,28 @@ def play(plan: Plan, seed: int, say: Callable[[str], None], *, mutant: str = "",
     began = time.monotonic()
     with open_field(seed, say, mutant) as ground:
         load = Load(ground, plan.tasks, plan.seconds)
-        with ground.kept(), load.running(), _reported(ground, load, say):
-            _disturb(ground, plan, load)
-            _settle(ground, load, say)
+        watchers = _watchers(ground, plan)
+        try:
+            with ground.kept(), load.running(), _reported(ground, load, say):
+                _disturb(ground, plan, load)
+                _settle(ground, load, say)
+            watchers.finish()
+        finally:
+            watchers.close()
         took = time.monotonic() - began
         outcome = Outcome(plan, seed, took, ground.counts, ground.violations, load.refusals)
         outcome.answer = judge(ground)
         if keep or not outcome.green:
             _keep_evidence(ground, seed, say)
     return outcome
+
+
+def _watchers(ground: Field, plan: Plan) -> WatchersProcess:
+    """A share of the tasks is watched, all the time through connections that are cut at random bytes."""
+    ground.front_proxy.mode("reset", most_bytes=CUT_WITHIN_BYTES)
+    url = f"http://127.0.0.1:{ground.front_proxy.port}"
+    log = ground.rig.home.logs / "watchers.log"
+    return WatchersProcess(url, ground.rig.key, ground.folder, log, ground.seed, plan.watched)
 
 
 def _disturb(ground: Field, plan: Plan, load: Load) -> None:
@@ -128,6 +145,7 @@ def schedule(plan: Plan, seed: int) -> list[Fault]:
 
 def _settle(ground: Field, load: Load, say: Callable[[str], None]) -> None:
     """Everything heals; wait until all tasks have ended, or patience is over."""
+    ground.front_proxy.heal()
     for proxy in (ground.postgres_proxy, ground.redis_proxy, ground.provider_proxy):
         proxy.heal()
     say("faults are over; waiting for what is still open")

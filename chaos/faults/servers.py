@@ -18,10 +18,11 @@ FULL_S = 3.0
 
 def redis_kill(field: Field) -> None:
     """Kill -9 and a restart from its own files."""
-    field.rig.redis.kill()
-    field.count("Redis crashes")
-    time.sleep(field.rng.uniform(0, 1))
-    field.rig.redis.start()
+    with field.outage("Redis killed"):
+        field.rig.redis.kill()
+        field.count("Redis crashes")
+        time.sleep(field.rng.uniform(0, 1))
+        field.rig.redis.start()
 
 
 def redis_wipe(field: Field) -> None:
@@ -30,16 +31,25 @@ def redis_wipe(field: Field) -> None:
     if field.rng.random() < 0.5:
         server.wipe()
     else:
-        server.kill()
-        server.wipe()
-        server.start()
+        with field.outage("Redis wiped"):
+            server.kill()
+            server.wipe()
+            server.start()
     field.count("Redis wipes")
 
 
 def redis_freeze(field: Field) -> None:
     """SIGSTOP: connections stay open and nothing answers; submits must be accepted all the same."""
-    field.rig.redis.freeze()
     field.count("Redis freezes")
+    with field.outage("Redis frozen"):
+        field.rig.redis.freeze()
+        try:
+            _submit_in_time(field)
+        finally:
+            field.rig.redis.thaw()
+
+
+def _submit_in_time(field: Field) -> None:
     try:
         began = time.monotonic()
         with field.client() as client:
@@ -52,13 +62,11 @@ def redis_freeze(field: Field) -> None:
         time.sleep(max(0.0, FROZEN_S - took))
     except UmbelError as error:
         field.violated(f"with Redis frozen a submit was refused: {error}")
-    finally:
-        field.rig.redis.thaw()
 
 
 def redis_full(field: Field) -> None:
     """No memory left: every write is refused."""
-    with redis.Redis.from_url(field.rig.redis.url) as connection:
+    with field.outage("Redis full"), redis.Redis.from_url(field.rig.redis.url) as connection:
         connection.config_set("maxmemory", "1")
         time.sleep(FULL_S)
         connection.config_set("maxmemory", "0")
@@ -78,12 +86,13 @@ def postgres_away(field: Field) -> None:
 def _postgres_away(field: Field, how: str, seconds: float) -> None:
     under_way = [(worker.pid, field.calls_under_way(worker.pid)) for worker in list(field.workers)]
     began, at = time.monotonic(), time.time()
-    field.rig.postgres.stop(immediate=True)
-    field.count(how)
-    if seconds > LEASE_S:
-        _must_be_refused(field)
-    time.sleep(max(0.0, began + seconds - time.monotonic()))
-    field.rig.postgres.start()
+    with field.outage(how):
+        field.rig.postgres.stop(immediate=True)
+        field.count(how)
+        if seconds > LEASE_S:
+            _must_be_refused(field)
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
+        field.rig.postgres.start()
     if time.monotonic() - began > LEASE_S / 2:  # leases may have run out meanwhile: what was under way is called again
         for pid, calls in under_way:
             field.at_risk(pid, how, at, calls)

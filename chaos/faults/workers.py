@@ -22,11 +22,13 @@ def kill_one(field: Field) -> None:
 
 def kill_web_and_beat(field: Field) -> None:
     """Kill -9 of the front and of beat, while tasks are handed in."""
-    for process in (field.web, field.beat):
-        if process is not None:
-            process.kill()
-    field.count("kill -9 of web and beat")
-    until(field.rig.alive, "the front answers again")
+    with field.outage("beat killed"):
+        beat = field.beat
+        for process in (field.web, beat):
+            if process is not None:
+                process.kill()
+        field.count("kill -9 of web and beat")
+        until(lambda: field.rig.alive() and field.beat is not beat, "the front answers again")
 
 
 def at_point(point: Point) -> Callable[[Field], None]:
