@@ -63,6 +63,27 @@ class Outage:
     ended: float
 
 
+class Pace:
+    """How far the round has come, from 0 to 1: load and kills are spread over the faults, however long those take."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._seconds = 1.0
+        self._allowed = 0.0
+
+    def start(self, seconds: float) -> None:
+        """The round begins and lasts at least so long."""
+        self._began, self._seconds = time.monotonic(), seconds
+
+    def allow(self, share: float) -> None:
+        """So much of the faults is under way or over."""
+        self._allowed = share
+
+    def share(self) -> float:
+        """Return how much of load and kills may have been done by now."""
+        return min(self._allowed, (time.monotonic() - self._began) / self._seconds)
+
+
 @dataclass
 class Field:
     """What faults act on. `rng` is the only source of choices; `say` tells the user one line."""
@@ -79,6 +100,7 @@ class Field:
     folder: Path
     say: Callable[[str], None]
     mutant: str = ""
+    pace: Pace = field(default_factory=Pace)
     workers: list[Child] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)

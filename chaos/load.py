@@ -20,22 +20,21 @@ from chaos.kinds import Order, order
 
 SUBMITTERS = 3
 PAUSE_S = 0.2
+POLL_S = 0.02
 OPEN = ("queued", "running", "waiting")
 
 
 class Load:
-    """`total` tasks spread over `seconds`; every accepted one is a line in `accepted` before anything else is done."""
+    """`total` tasks spread over the round; every accepted one is a line in a file before anything else is done."""
 
-    def __init__(self, field: Field, total: int, seconds: float) -> None:
+    def __init__(self, field: Field, total: int) -> None:
         self.field = field
         self.total = total
         self.accepted_file = field.folder / "accepted.jsonl"
         self.decided_file = field.folder / "decided.jsonl"
         self.accepted: list[dict[str, Any]] = []
         self.refusals = 0
-        self._rate = total / seconds
         self._next = 0
-        self._began = time.monotonic()
         self._wishes: list[tuple[float, int, str, str]] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -44,7 +43,6 @@ class Load:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Submit and answer in threads until left."""
-        self._began = time.monotonic()
         threads = [threading.Thread(target=self._submit_forever, name="submit") for _ in range(SUBMITTERS)]
         threads += [threading.Thread(target=work, name="person") for work in (self._wish_forever, self._decide_forever)]
         for thread in threads:
@@ -82,7 +80,8 @@ class Load:
             if self._next >= self.total:
                 return None
             number, self._next = self._next, self._next + 1
-        self._stop.wait(max(0.0, self._began + number / self._rate - time.monotonic()))
+        while self.field.pace.share() < number / self.total and not self._stop.wait(POLL_S):
+            pass
         return number
 
     def _submit(self, client: Umbel, wanted: Order) -> None:

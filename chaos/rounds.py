@@ -64,7 +64,7 @@ class Outcome:
 
 def ci() -> Plan:
     """500 tasks, 50 kills, and one of each other fault."""
-    return Plan("ci", 500, 50, 110, {name: 1 for name in registry() if name != "worker-kill"})
+    return Plan("ci", 500, 50, 150, {name: 1 for name in registry() if name != "worker-kill"})
 
 
 def nightly() -> Plan:
@@ -89,7 +89,7 @@ def play(plan: Plan, seed: int, say: Callable[[str], None], *, mutant: str = "",
     """
     began = time.monotonic()
     with open_field(seed, say, mutant) as ground:
-        load = Load(ground, plan.tasks, plan.seconds)
+        load = Load(ground, plan.tasks)
         watchers = _watchers(ground, plan)
         try:
             with ground.kept(), load.running(), _reported(ground, load, say):
@@ -116,23 +116,29 @@ def _watchers(ground: Field, plan: Plan) -> WatchersProcess:
 
 def _disturb(ground: Field, plan: Plan, load: Load) -> None:
     """Faults in an order drawn from the seed, spread over the round, while the killer goes about."""
-    going = threading.Event()
-    going.set()
-    hunter = threading.Thread(target=killer, args=(ground, plan.kills, plan.seconds, going.is_set), name="killer")
+    ground.pace.start(plan.seconds)
+    hunter = threading.Thread(target=killer, args=(ground, plan.kills), name="killer")
     hunter.start()
-    began = time.monotonic()
     order = schedule(plan, ground.seed)
     for place, fault in enumerate(order):
-        time.sleep(max(0.0, began + place * plan.seconds / len(order) - time.monotonic()))
+        ground.pace.allow((place + 1) / len(order))
+        while ground.pace.share() < place / len(order):
+            time.sleep(0.02)
         ground.say(f"fault {place + 1}/{len(order)}: {fault.name} ({fault.matrix})")
-        try:
-            fault.inject(ground)
-        except Exception as error:  # a fault that cannot be injected must not pass for one that was survived
-            ground.violated(f"{fault.name} could not be injected: {type(error).__name__}: {error}")
-        ground.count(f"fault {fault.name}")
+        _inject(ground, fault)
+    ground.pace.allow(1.0)
     hunter.join()
-    while not load.all_submitted and time.monotonic() < began + plan.seconds + PATIENCE_S:
+    end = time.monotonic() + PATIENCE_S
+    while not load.all_submitted and time.monotonic() < end:
         time.sleep(0.2)
+
+
+def _inject(ground: Field, fault: Fault) -> None:
+    try:
+        fault.inject(ground)
+    except Exception as error:  # a fault that cannot be injected must not pass for one that was survived
+        ground.violated(f"{fault.name} could not be injected: {type(error).__name__}: {error}")
+    ground.count(f"fault {fault.name}")
 
 
 def schedule(plan: Plan, seed: int) -> list[Fault]:

@@ -73,12 +73,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
             raise
 
     def _hear(self, item: Any, queue: str) -> None:
+        """Hand a message on; what is none is dropped, because one forged message must not end a worker."""
         try:
-            message = loads(bytes_to_str(item))
-        except ValueError:
-            log.warning("message dropped, it is not JSON", extra={"queue": queue})
-            return
-        self.connection._deliver(message, queue)
+            self.connection._deliver(loads(bytes_to_str(item)), queue)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            log.warning("not a message, dropped", extra={"queue": queue, "reason": type(error).__name__})
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:

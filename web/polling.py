@@ -49,14 +49,14 @@ def _watch(held: Services, scope: AccountScope, task: TaskRow, subscription: Sub
 
 
 def _ended(subscription: Subscription, deadline: float) -> bool:
-    """Wait for one notice; whether it is worth reading the row again."""
+    """Wait for notices; whether it is worth reading the row again."""
     work = subscription.mailbox.next(max(0.0, deadline - time.monotonic()))
     if work is None:
         return time.monotonic() >= deadline
     if isinstance(work, Subscription):
         return True
-    frame = work[1].frame
-    if frame["type"] not in FINAL:
-        subscription.cursor.seq = max(subscription.cursor.seq, frame["seq"])
-        return False
-    return True
+    for _, envelope in work:
+        if envelope.frame["type"] in FINAL:
+            return True
+        subscription.cursor.seq = max(subscription.cursor.seq, envelope.frame["seq"])
+    return False

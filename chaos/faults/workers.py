@@ -13,6 +13,7 @@ from local.rig import until
 from worker.crash import Point
 
 PATIENCE_S = 20
+POLL_S = 0.02
 
 
 def kill_one(field: Field) -> None:
@@ -75,15 +76,12 @@ def rolling_restart(field: Field) -> None:
     field.count("rolling restarts")
 
 
-def killer(field: Field, kills: int, seconds: float, going: Callable[[], bool]) -> None:
-    """Kill workers one after the other, `kills` times spread over `seconds`, at moments drawn from the seed."""
+def killer(field: Field, kills: int) -> None:
+    """Kill workers one after the other, `kills` times spread over the round, at moments drawn from the seed."""
     rng = random.Random(f"{field.seed}:killer")
-    began = time.monotonic()
-    moments = sorted(rng.uniform(0, seconds) for _ in range(kills))
-    for moment in moments:
-        time.sleep(max(0.0, began + moment - time.monotonic()))
-        if not going():
-            return
+    for moment in sorted(rng.random() for _ in range(kills)):
+        while field.pace.share() < moment:
+            time.sleep(POLL_S)
         kill_one(field)
 
 

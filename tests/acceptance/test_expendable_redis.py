@@ -2,13 +2,16 @@
 
 import time
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 import redis
 from umbel_client import Umbel
 
+from chaos.faults.doorbells import SHAPELESS
 from local.rig import Rig, until
+from tasks.doorbell import message, redis_key
 from tasks.queues import QUEUES
 from tests.acceptance.provider import Provider
 from tests.acceptance.test_lost_workers import charging, check, ended
@@ -28,10 +31,6 @@ def test_a_bell_that_was_lost_is_rung_again(stack: Rig, client: Umbel, provider:
 
 
 def test_bells_that_ring_many_times_start_nothing_twice(stack: Rig, client: Umbel, provider: Provider) -> None:
-    from uuid import UUID
-
-    from tasks.doorbell import message, redis_key
-
     task = client.submit("probe", charging(provider))
     with redis.Redis.from_url(stack.redis.url) as connection:
         for queue in QUEUES:
@@ -44,6 +43,16 @@ def test_bells_that_ring_many_times_start_nothing_twice(stack: Rig, client: Umbe
     ended(client, [task])
     check(client, task)
     assert provider.repeats == 0
+
+
+def test_messages_that_are_no_bells_end_no_worker(stack: Rig, client: Umbel, provider: Provider) -> None:
+    worker = stack.worker()
+    with redis.Redis.from_url(stack.redis.url) as connection:
+        for shapeless in SHAPELESS:
+            connection.lpush(redis_key("batch", 0), shapeless)
+    task = client.submit("probe", charging(provider))
+    ended(client, [task])
+    assert not worker.dead
 
 
 def test_work_goes_on_after_redis_was_killed_and_lost_its_data(stack: Rig, client: Umbel, provider: Provider) -> None:

@@ -1,6 +1,7 @@
 """The two workflows, carried out for real: ruff on real files, HTTP calls to a real server."""
 
 import ast
+import asyncio
 import json
 import shutil
 import subprocess
@@ -33,11 +34,22 @@ class Provider:
     def __init__(self) -> None:
         self.keys: list[str | None] = []
         self.answers: list[web.Response] = []
+        self.pieces: list[bytes] = []
         self.url = ""
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         self.keys.append(request.headers.get("Idempotency-Key"))
+        if self.pieces:
+            return await self._in_pieces(request)
         return self.answers.pop(0) if self.answers else web.json_response({"n": len(self.keys)})
+
+    async def _in_pieces(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for piece in self.pieces:
+            await answer.write(piece)
+            await asyncio.sleep(0.01)  # so that the caller reads each by itself
+        return answer
 
 
 @pytest.fixture
@@ -115,6 +127,12 @@ async def test_a_call_carries_its_key_and_its_answer_is_recorded(lab: Lab, quick
     task = await carry_out(lab, quick, "probe", {"steps": [{"call": {"url": provider.url, "body": {"sum": 3}}}]})
     assert task.result == {"steps": [{"status": 200, "body": {"n": 1}}]}
     assert provider.keys == [f"{task.run_id}:call:0"]
+
+
+async def test_an_answer_that_comes_in_pieces_is_recorded_whole(lab: Lab, quick: Settings, provider: Provider) -> None:
+    provider.pieces = [b'{"a"', b": [1,", b" 2]}"]
+    task = await carry_out(lab, quick, "probe", {"steps": [{"call": {"url": provider.url}}]})
+    assert task.result["steps"][0]["body"] == {"a": [1, 2]}
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

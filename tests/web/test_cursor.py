@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.events import EventType, Frame, frame
 from web.stream.cursor import Cursor, Need
-from web.stream.mailbox import Envelope, Mailbox, Subscription
+from web.stream.mailbox import BATCH_MAX, Envelope, Mailbox, Subscription
 
 TASK = RUN = "0198f2a0-0000-7000-8000-000000000000"
 AT = "2026-01-01T00:00:00+00:00"
@@ -108,9 +108,21 @@ def test_a_full_mailbox_drops_what_it_has_and_sends_its_readers_to_the_rows() ->
     assert (one.behind, other.behind, mailbox.overflows) == (True, False, 1)
     assert mailbox.next(0) is one
     work = mailbox.next(0)
-    assert isinstance(work, tuple)
-    assert work[0] is other
+    assert isinstance(work, list)
+    assert [taken for taken, _ in work] == [other]
     assert mailbox.next(0) is None
+
+
+def test_what_is_waiting_is_handed_over_together_in_order_and_in_bounded_parts() -> None:
+    mailbox = Mailbox(BATCH_MAX + 10)
+    one = subscription(mailbox)
+    for seq in range(1, BATCH_MAX + 6):
+        mailbox.put(one, Envelope(event(seq)))
+    first, rest = mailbox.next(0), mailbox.next(0)
+    assert isinstance(first, list)
+    assert isinstance(rest, list)
+    assert (len(first), len(rest), one.queued) == (BATCH_MAX, 5, 0)
+    assert [envelope.frame["seq"] for _, envelope in first + rest] == list(range(1, BATCH_MAX + 6))
 
 
 def test_a_wake_returns_at_once_with_nothing() -> None:

@@ -34,7 +34,7 @@ class _Topic:
     __slots__ = ("confirmed", "subscriptions")
 
     def __init__(self) -> None:
-        self.subscriptions: set[Subscription] = set()
+        self.subscriptions: tuple[Subscription, ...] = ()  # replaced, never changed: whoever delivers needs no lock
         self.confirmed = threading.Event()
 
 
@@ -88,7 +88,7 @@ class Hub:
             if topic is None:
                 topic = self._topics[channel] = _Topic()
                 self._listener.subscribe(channel)
-            topic.subscriptions.add(subscription)
+            topic.subscriptions = (*topic.subscriptions, subscription)
         if self._listener.live:
             topic.confirmed.wait(CONFIRM_S)
 
@@ -99,7 +99,7 @@ class Hub:
             topic = self._topics.get(channel)
             if topic is None:
                 return
-            topic.subscriptions.discard(subscription)
+            topic.subscriptions = tuple(item for item in topic.subscriptions if item is not subscription)
             if not topic.subscriptions:
                 del self._topics[channel]
                 self._listener.unsubscribe(channel)
@@ -141,16 +141,12 @@ class Hub:
             self._deliver(topic, Envelope(frame, text))
 
     def _deliver(self, topic: _Topic, envelope: Envelope) -> None:
-        for subscription in self._members(topic):
+        for subscription in topic.subscriptions:
             subscription.mailbox.put(subscription, envelope)
 
     def _send_to_rows(self, topic: _Topic) -> None:
-        for subscription in self._members(topic):
+        for subscription in topic.subscriptions:
             subscription.mailbox.mark_behind(subscription)
-
-    def _members(self, topic: _Topic) -> list[Subscription]:
-        with self._lock:
-            return list(topic.subscriptions)
 
     def _confirmed(self, channel: str) -> None:
         topic = self._topics.get(channel)

@@ -50,7 +50,11 @@ class Subscription:
         self.finished = False
 
 
-Work = Subscription | tuple[Subscription, Envelope]
+Delivery = tuple[Subscription, Envelope]
+Work = Subscription | list[Delivery]
+
+#: Frames handed to a consumer at once; what it sends together costs one system call.
+BATCH_MAX = 64
 
 
 class Mailbox:
@@ -61,8 +65,12 @@ class Mailbox:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._condition = threading.Condition()
-        self._queue: deque[tuple[Subscription, Envelope]] = deque()
+        # Not a Condition: under gevent its notify() gives way to other greenlets or, re-entrant, costs twice as much.
+        self._lock = threading.Lock()
+        self._bell = threading.Lock()
+        self._bell.acquire()  # let go of by whoever has something for a consumer that waits
+        self._waiting = False
+        self._queue: deque[Delivery] = deque()
         self._behind: dict[Subscription, None] = {}
         self._hold_until = 0.0
         self._woken = False
@@ -71,24 +79,24 @@ class Mailbox:
 
     def put(self, subscription: Subscription, envelope: Envelope) -> None:
         """Add a frame; never blocks."""
-        with self._condition:
+        with self._lock:
             if len(self._queue) >= self._limit:
                 self._overflow()
             self._queue.append((subscription, envelope))
             subscription.queued += 1
-            self._condition.notify()
+            self._ring()
 
     def mark_behind(self, subscription: Subscription) -> None:
         """Have the consumer read this subscription's rows."""
-        with self._condition:
+        with self._lock:
             self._mark(subscription)
-            self._condition.notify()
+            self._ring()
 
     def wake(self) -> None:
         """Make a waiting consumer return, with nothing if there is nothing."""
-        with self._condition:
+        with self._lock:
             self._woken = True
-            self._condition.notify()
+            self._ring()
 
     def close(self) -> None:
         """Tell the consumer to end."""
@@ -97,28 +105,45 @@ class Mailbox:
 
     def hold_rows(self, seconds: float) -> None:
         """Ask for no rows for a while, because they can't be read now."""
-        with self._condition:
+        with self._lock:
             self._hold_until = time.monotonic() + seconds
 
     def forget(self, subscription: Subscription) -> None:
         """Drop what is waiting for a subscription that ended."""
-        with self._condition:
+        with self._lock:
             self._behind.pop(subscription, None)
             self._queue = deque(entry for entry in self._queue if entry[0] is not subscription)
 
     def next(self, timeout: float) -> Work | None:
-        """Return what to do next: a subscription whose rows to read, or a frame; None after `timeout` or a wake."""
+        """Return what to do next: a subscription whose rows to read, or frames; None after `timeout` or a wake."""
         deadline = time.monotonic() + timeout
-        with self._condition:
-            while True:
+        while True:
+            with self._lock:
                 work = self._pop()
                 if work is not None:
                     return work
-                left = min(deadline, self._rows_due()) - time.monotonic()
-                if self._woken or self.closed or deadline <= time.monotonic():
+                now = time.monotonic()
+                if self._woken or self.closed or deadline <= now:
                     self._woken = False
                     return None
-                self._condition.wait(max(left, 0.001))
+                left = min(deadline, self._rows_due()) - now
+                self._waiting = True
+            self._wait(max(left, 0.001))
+
+    def _ring(self) -> None:
+        """Let a waiting consumer go on; the lock is held."""
+        if self._waiting:
+            self._waiting = False
+            self._bell.release()
+
+    def _wait(self, seconds: float) -> None:
+        if self._bell.acquire(timeout=seconds):
+            return
+        with self._lock:
+            rung = not self._waiting
+            self._waiting = False
+        if rung:  # after the time was up, and before it was noted
+            self._bell.acquire()
 
     def _pop(self) -> Work | None:
         if self._behind and time.monotonic() >= self._hold_until:
@@ -127,10 +152,13 @@ class Mailbox:
             subscription.behind = False
             return subscription
         if self._queue:
-            entry = self._queue.popleft()
-            entry[0].queued -= 1
-            return entry
+            return [self._take() for _ in range(min(len(self._queue), BATCH_MAX))]
         return None
+
+    def _take(self) -> Delivery:
+        entry = self._queue.popleft()
+        entry[0].queued -= 1
+        return entry
 
     def _rows_due(self) -> float:
         return self._hold_until if self._behind else float("inf")

@@ -62,8 +62,7 @@ class Reader:
             return []
         if isinstance(work, Subscription):
             return self._read_rows(work)
-        subscription, envelope = work
-        return self._pushed(subscription, envelope)
+        return [ready for subscription, envelope in work for ready in self._pushed(subscription, envelope)]
 
     def _pushed(self, subscription: Subscription, envelope: Envelope) -> list[Envelope]:
         taken = subscription.cursor.take(envelope.frame)

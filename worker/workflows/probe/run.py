@@ -77,9 +77,11 @@ async def _call(call: Call, step: StepCall) -> dict[str, Any]:
 
 
 async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    body = await response.content.read(ANSWER_MAX + 1)
-    if len(body) > ANSWER_MAX:
-        raise StepFailed("the answer is larger than 1 MiB", code="call_too_large")
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > ANSWER_MAX:
+            raise StepFailed("the answer is larger than 1 MiB", code="call_too_large")
     if response.status >= 400:
         raise _refusal(response)
     text = body.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

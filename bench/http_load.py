@@ -1,0 +1,92 @@
+"""A load client in a process of its own: the same request again and again over kept connections.
+
+One JSON object on stdin (`port`, `request`, `connections`, `count`), one on stdout: seconds, and the latency of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from bench.measure import percentile
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+PATIENCE_S = 300
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load of requests saw."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+def request(method: str, path: str, key: str = "", body: object = None) -> str:
+    """One HTTP/1.1 request as text."""
+    content = "" if body is None else json.dumps(body)
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    if content:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(content.encode())}"]
+    return "\r\n".join([*lines, "", content])
+
+
+def load(port: int, asked: str, connections: int, count: int) -> Load:
+    """Send `count` requests over so many connections; return when all were answered with success.
+
+    Raises:
+        RuntimeError: a request failed, or the server closed a connection.
+    """
+    order = {"port": port, "request": asked, "connections": connections, "count": count}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.http_load"], input=json.dumps(order), capture_output=True, text=True,
+        timeout=PATIENCE_S,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"the load client failed; it says:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout)
+    delays = found["delays"]
+    return Load(len(delays) / found["seconds"], percentile(delays, 0.5) * 1000, percentile(delays, 0.99) * 1000)
+
+
+async def _answer(reader: asyncio.StreamReader) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    if length is None:
+        raise RuntimeError(f"an answer without Content-Length: {head!r}")
+    body = await reader.readexactly(int(length[1]))
+    if head[9:10] != b"2":
+        raise RuntimeError(f"{head[:40]!r}: {body[:500]!r}")
+
+
+async def _connection(port: int, asked: bytes, left: list[None], delays: list[float]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while left:
+        left.pop()
+        began = time.perf_counter()
+        writer.write(asked)
+        await _answer(reader)
+        delays.append(time.perf_counter() - began)
+    writer.close()
+
+
+async def _all(port: int, request: str, connections: int, count: int) -> dict[str, object]:
+    left: list[None] = [None] * count
+    delays: list[float] = []
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(_connection(port, request.encode(), left, delays))
+    return {"seconds": time.perf_counter() - began, "delays": delays}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_all(**json.load(sys.stdin)))))

@@ -1,0 +1,63 @@
+"""The front's benchmarks: the load client counts and refuses, both fronts answer, and every contender has figures."""
+
+import pytest
+
+from bench import events, fronts, status, submit
+from bench.__main__ import Plan
+from bench.fronts import BODY, OURS, PEER
+from bench.http_load import load, request
+from bench.peers import venv
+from local.rig import Rig, open_rig
+
+TINY = Plan(1, 0.02, print)
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    with open_rig(fronts.SETTINGS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def peers() -> None:
+    if not venv.VENV.exists():
+        pytest.skip("the peers are not installed; `python -m bench --smoke` installs them")
+
+
+def test_the_load_client_sends_each_request_once_and_none_that_is_refused_counts(rig: Rig) -> None:
+    front = fronts.umbel(rig)
+    load(front.port, request("POST", "/v1/tasks", front.key, BODY), connections=3, count=20)
+    assert len(front.get("/v1/tasks?limit=200")["tasks"]) == 20
+    with pytest.raises(RuntimeError, match="401"):
+        load(front.port, request("POST", "/v1/tasks", "no-such-key", BODY), connections=1, count=1)
+
+
+def test_the_peers_get_shows_every_field_of_ours(rig: Rig, peers: None) -> None:
+    front = fronts.umbel(rig)
+    with fronts.peer(rig) as theirs:
+        wanted = front.get(f"/v1/tasks/{front.post('/v1/tasks', BODY)['id']}")
+        shown = theirs.get(f"/tasks/{theirs.post('/tasks?run=1', BODY)['id']}")
+    computed = {"links", "metadata"}  # ours builds the links; the peer calls the metadata `meta`
+    assert set(wanted) - computed <= set(shown)
+    assert set(wanted["run"]) - {"cancel"} <= set(shown["run"])
+
+
+def test_a_submit_is_held_against_the_sum_of_its_limits(peers: None) -> None:
+    report = submit.run(TINY)
+    for clients in (1, 16):
+        (summed,) = report.rounds[f"limits summed, {clients}"]
+        parts = [f"flask hello, {clients}", "validation", "insert; commit", "lpush"]
+        assert summed["front CPU ms"] == sum(report.rounds[part][0]["front CPU ms"] for part in parts)
+    assert len(report.goals) == 5
+
+
+def test_status_measures_both_fronts_and_the_empty_route(peers: None) -> None:
+    report = status.run(TINY)
+    assert {OURS, PEER} <= set(report.rounds)
+    assert all(each["requests/s"] > 0 for (each,) in report.rounds.values())
+
+
+def test_events_are_really_written_and_deltas_really_kept() -> None:
+    report = events.run(TINY)
+    assert all(each["CPU us"] > 0 for (each,) in report.rounds.values())
+    assert len(report.goals) == 3
