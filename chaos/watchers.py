@@ -29,6 +29,7 @@ from local.rig import ROOT
 FINAL = ("task.succeeded", "task.failed", "task.cancelled", "task.dead")
 AGAIN_S = 0.1
 REST_S = 0.15
+READ_ON_S = 20.0
 WAYS = ("websocket", "websocket", "events", "slow websocket")
 Frames = AsyncGenerator[dict[str, Any], None]
 LOST = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -53,6 +54,7 @@ class Watchers:
         self._headers = {"Authorization": f"Bearer {key}"}
         self._rng = rng
         self.seen: list[Seen] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def follow(self, folder: Path, share: float) -> None:
         """Watch a share of the tasks in `accepted.jsonl` as they appear; runs until cancelled."""
@@ -65,7 +67,8 @@ class Watchers:
                     lines = read_ledger(folder / "accepted.jsonl")
                     for line in lines[known:]:
                         if self._rng.random() < share:
-                            group.create_task(self.watch(session, Seen(line["id"], self._rng.choice(WAYS))))
+                            seen = Seen(line["id"], self._rng.choice(WAYS))
+                            self.tasks.append(group.create_task(self.watch(session, seen)))
                     known = len(lines)
                     await asyncio.sleep(AGAIN_S)
 
@@ -124,7 +127,7 @@ class WatchersProcess:
     def finish(self) -> None:
         """Have it write `watched.jsonl`. Raises RuntimeError if it broke down."""
         self._process.send_signal(signal.SIGTERM)
-        if self._process.wait(30) != 0:
+        if self._process.wait(READ_ON_S + 20) != 0:
             raise RuntimeError(f"the watchers broke down; see {self._log}")
 
     def close(self) -> None:
@@ -134,8 +137,13 @@ class WatchersProcess:
 
 
 async def _until_asked(watchers: Watchers, folder: Path, share: float) -> None:
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
     following = asyncio.create_task(watchers.follow(folder, share))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, following.cancel)
+    await asked.wait()
+    if watchers.tasks:  # everything has ended by now; slow readers may still be reading it
+        await asyncio.wait(watchers.tasks, timeout=READ_ON_S)
+    following.cancel()
     with suppress(asyncio.CancelledError):
         await following
     with (folder / "watched.jsonl").open("w", encoding="utf-8") as file:
