@@ -52,7 +52,8 @@ def server_program(server: Server, priority: int) -> Program:
 def product_programs(home: Home, settings: Settings) -> list[Program]:
     """web, worker, beat and Flower, started from the repository with the stack's environment."""
     celery = (sys.executable, "-m", "celery", "-A", "tasks")
-    worker = ("worker", "--pool", "custom", "-l", settings.log_level)
+    # Workers have nothing to ask of each other (mingle waits a second for it) nor to tell (gossip): the record knows.
+    worker = ("worker", "--pool", "custom", "--without-mingle", "--without-gossip", "-l", settings.log_level)
     # Its slots stay free for what was lost or is due when the other's are all taken.
     rescue = ("-c", RESCUE_SLOTS, "-Q", "recovery,maintenance", "-n", "rescue@%h")
     beat = ("beat", "--schedule", str(home.run / "beat.db"), "--pidfile=", "-l", settings.log_level)

@@ -132,7 +132,8 @@ class Rig:
     ) -> Process:
         """Start a worker; by default return when it hears bells."""
         worker = self.start(
-            "worker", "celery", "-A", "tasks", "worker", "--pool", "custom", "-c", str(concurrency), "-Q", queues,
+            "worker", "celery", "-A", "tasks", "worker", "--pool", "custom", "--without-mingle", "--without-gossip",
+            "-c", str(concurrency), "-Q", queues,
             "-n", f"w{len(self.processes)}@%h", "-l", "INFO", **extra,
         )  # fmt: skip
         if ready:
