@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv/bin
 ONCE ?=
+# Processes the suite runs in. Tests mostly wait, so more than there are cores.
+JOBS ?= 3
 UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
@@ -24,8 +26,8 @@ down: install ## Stop it
 status: install ## Show what runs, since when, and its memory
 	@$(VENV)/python -m local status
 
-test: install-dev ## Run the whole test suite (ARGS="-k word" narrows it)
-	@$(VENV)/python -m pytest $(ARGS)
+test: install-dev ## Run the whole test suite (ARGS="-k word" narrows it, JOBS=0 uses one process)
+	@$(VENV)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 chaos: install-dev ## Kill, freeze and cut everything under load, then check the record (ROUND=nightly, SEED=7, ARGS=...)
 	@$(VENV)/python -m chaos $(if $(ROUND),--round $(ROUND)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -39,9 +41,12 @@ class Plan:
 @click.option("--only", help=f"Comma-separated, of: {', '.join(BENCHES)}.")
 @click.option("--rounds", default=5, show_default=True, help="Interleaved rounds; every contender runs once in each.")
 @click.option("--smoke", is_flag=True, help="Tiny sizes, one round: does it still run? No goal is judged.")
-@click.option("--out", type=click.Path(path_type=Path), default=ROOT / ".umbel" / "bench", help="Folder for the JSON.")
-def main(only: str | None, rounds: int, smoke: bool, out: Path) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the JSON.  [default: .umbel/bench(-smoke)]")
+def main(only: str | None, rounds: int, smoke: bool, out: Path | None) -> None:
     """Measure Umbel beside its limits and its peers."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # What a smoke test measured must not take the place of a real result.
+    out = out or ROOT / ".umbel" / ("bench-smoke" if smoke else "bench")
     console = Console(width=max(Console().width, 140))
     names = tuple(only.split(",")) if only else (SMOKE if smoke else BENCHES)
     unknown = set(names) - set(BENCHES)
@@ -56,6 +61,12 @@ def main(only: str | None, rounds: int, smoke: bool, out: Path) -> None:
             report.goals.clear()
         report.print(console)
         console.print(f"  {report.write(out)} ({time.monotonic() - began:.0f} s)")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does: every `finally` on the way stops what it started."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut the clearing up short
+    raise KeyboardInterrupt
 
 
 def machine() -> str:

@@ -13,10 +13,11 @@ Step = dict[str, Any]
 
 @dataclass(frozen=True)
 class Wish:
-    """Something the driver asks of the task, `after_s` seconds after it was accepted."""
+    """Something the driver asks of the task, `after_s` seconds after it was accepted, and what it asks after that."""
 
     what: str  # cancel | pause | resume | retry
     after_s: float
+    then: Wish | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ def _cancelled(make: Maker) -> Order:
 
 
 def _paused(make: Maker) -> Order:
-    after = make.rng.uniform(0.05, 1)
-    wishes = (Wish("pause", after), Wish("resume", after + make.rng.uniform(0.5, 2)))
+    # Only one after the other: a pause whose answer was lost is asked again, and must not come after the resume.
+    resume = Wish("resume", make.rng.uniform(0.5, 2))
+    wishes = (Wish("pause", make.rng.uniform(0.05, 1), then=resume),)
     return _order(
         make, "paused", [make.call(behave="slow"), make.call(), make.wait(0.2, 0.5), make.call()], wishes=wishes
     )

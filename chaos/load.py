@@ -16,7 +16,7 @@ from umbel_client import Umbel
 from umbel_client.errors import Conflict, UmbelError
 
 from chaos.field import Field
-from chaos.kinds import Order, order
+from chaos.kinds import Order, Wish, order
 
 SUBMITTERS = 3
 PAUSE_S = 0.2
@@ -35,7 +35,7 @@ class Load:
         self.accepted: list[dict[str, Any]] = []
         self.refusals = 0
         self._next = 0
-        self._wishes: list[tuple[float, int, str, str]] = []
+        self._wishes: list[tuple[float, int, str, Wish]] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._rng = random.Random(f"{field.seed}:decisions")
@@ -95,10 +95,13 @@ class Load:
                 self._stop.wait(PAUSE_S)
                 continue
             self._note({"number": wanted.number, "id": task.id, "kind": wanted.kind, "key": key, "at": time.time()})
-            with self._lock:
-                for wish in wanted.wishes:
-                    heapq.heappush(self._wishes, (time.monotonic() + wish.after_s, wanted.number, task.id, wish.what))
+            for wish in wanted.wishes:
+                self._wish(wish.after_s, wanted.number, task.id, wish)
             return
+
+    def _wish(self, after_s: float, number: int, task_id: str, wish: Wish) -> None:
+        with self._lock:
+            heapq.heappush(self._wishes, (time.monotonic() + after_s, number, task_id, wish))
 
     def _note(self, line: dict[str, Any]) -> None:
         with self._lock:
@@ -110,10 +113,14 @@ class Load:
             while not self._stop.wait(0.02):
                 with self._lock:
                     due = self._wishes and self._wishes[0][0] <= time.monotonic()
-                    wish = heapq.heappop(self._wishes) if due else None
-                if wish is not None and not self._ask(client, wish[2], wish[3]):
-                    with self._lock:
-                        heapq.heappush(self._wishes, (time.monotonic() + PAUSE_S, *wish[1:]))
+                    found = heapq.heappop(self._wishes) if due else None
+                if found is None:
+                    continue
+                _, number, task_id, wish = found
+                if not self._ask(client, task_id, wish.what):
+                    self._wish(PAUSE_S, number, task_id, wish)
+                elif wish.then is not None:
+                    self._wish(wish.then.after_s, number, task_id, wish.then)
 
     def _ask(self, client: Umbel, task_id: str, what: str) -> bool:
         """Ask; return whether there is an answer: done, or too late for it (409)."""

@@ -1,19 +1,26 @@
 """The door to PostgreSQL: one engine per process, short transactions, errors in our own words."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, exc, text
+import psycopg2
+from psycopg2 import extensions
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, create_engine, exc, text
 from sqlalchemy.engine import make_url
 
 from config.settings import Settings
 from models import errors
+from models.direct import Direct
 
 T = TypeVar("T")
 
 #: SQLSTATE classes that mean "not now": connection trouble, resources, operator intervention.
 _UNAVAILABLE = ("08", "53", "57")
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock timeout
+
+
+class _LostError(Exception):
+    """A connection turned out to be dead."""
 
 
 class Database:
@@ -25,7 +32,6 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # the same pool
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and return its result after the commit.
@@ -36,33 +42,70 @@ class Database:
         """
         try:
             return self._run_again_if_stale(work)
-        except exc.TimeoutError as error:
-            raise errors.Unavailable("no free database connection; try again in a moment") from error
-        except exc.DBAPIError as error:
+        except (exc.TimeoutError, exc.DBAPIError) as error:
             raise translate(error) from error
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run queries without a transaction around them, which saves two of three round trips.
+        """Run queries straight on the driver and without a transaction, which saves most of the work around them.
 
         Raises:
             errors.Unavailable: as for :meth:`run`.
         """
         try:
-            return self._read_again_if_stale(work)
-        except exc.TimeoutError as error:
-            raise errors.Unavailable("no free database connection; try again in a moment") from error
-        except exc.DBAPIError as error:
-            raise translate(error) from error
+            return self._directly(work)
+        except _LostError:
+            return self.run(work)
 
-    def _read_again_if_stale(self, work: Callable[[Connection], T]) -> T:
-        for last in (False, True):
-            try:
-                with self._reading.connect() as connection:
-                    return work(connection)
-            except exc.DBAPIError as error:
-                if last or not error.connection_invalidated:
-                    raise
-        raise AssertionError("unreachable")
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, which writes with one statement, straight on the driver: the statement is the transaction.
+
+        When the connection breaks nobody knows whether that was committed, and `work` is run again: it must find
+        what it wrote the first time.
+
+        Raises:
+            errors.Unavailable: as for :meth:`run`.
+            errors.Malformed: as for :meth:`run`.
+        """
+        try:
+            return self._directly(work)
+        except _LostError:
+            return self.run(work)
+
+    def _directly(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a pooled connection in autocommit.
+
+        Raises:
+            _LostError: the connection broke, or had been dead for long; then others in the pool may be dead too.
+        """
+        try:
+            pooled = self.engine.raw_connection()
+        except (exc.TimeoutError, psycopg2.Error) as error:
+            raise translate(error) from error
+        try:
+            return self._in_autocommit(pooled, work)
+        except psycopg2.Error as error:
+            raise translate(error) from error
+        finally:
+            pooled.close()
+
+    def _in_autocommit(self, pooled: PoolProxiedConnection, work: Callable[[Connection], T]) -> T:
+        driver = cast(extensions.connection, pooled.dbapi_connection)
+        try:
+            driver.autocommit = True  # known to the driver only: no round trip
+            # Direct has what repositories use of a connection.
+            result = work(cast(Connection, Direct(driver, pooled.info)))
+        except BaseException as error:
+            lost = driver.closed or self.engine.dialect.is_disconnect(error, pooled, None)  # type: ignore[arg-type]
+            if lost or not isinstance(error, Exception):
+                pooled.invalidate(error)
+            else:
+                driver.autocommit = False
+            # A server that does not answer in time would not answer in twice the time either.
+            if lost and isinstance(error, psycopg2.Error) and not isinstance(error.__cause__, TimeoutError):
+                raise _LostError from error
+            raise
+        driver.autocommit = False
+        return result
 
     def _run_again_if_stale(self, work: Callable[[Connection], T]) -> T:
         committing = False
@@ -93,14 +136,17 @@ class Database:
         self.engine.dispose()
 
 
-def translate(error: exc.DBAPIError) -> Exception:
-    """Map a driver error to ours; unknown ones are returned unchanged."""
-    state = getattr(error.orig, "pgcode", None) or ""
-    if error.connection_invalidated or state.startswith(_UNAVAILABLE) or state in _TRY_AGAIN:
+def translate(error: exc.SQLAlchemyError | psycopg2.Error) -> Exception:
+    """Map SQLAlchemy's or the driver's error to ours; unknown ones are returned unchanged."""
+    if isinstance(error, exc.TimeoutError):
+        return errors.Unavailable("no free database connection; try again in a moment")
+    cause, lost = (error.orig, error.connection_invalidated) if isinstance(error, exc.DBAPIError) else (error, False)
+    state = getattr(cause, "pgcode", None) or ""
+    if state.startswith(_UNAVAILABLE) or state in _TRY_AGAIN:
         return errors.Unavailable()
-    if isinstance(error, exc.OperationalError) and not state:
+    if lost or (isinstance(cause, psycopg2.OperationalError) and not state):
         return errors.Unavailable()
-    if state == "22P05" or "NUL" in str(error.orig):
+    if state == "22P05" or "NUL" in str(cause):
         return errors.Malformed()
     return error
 

@@ -37,6 +37,11 @@ def dumps(value: Any) -> str:
     return encoded
 
 
+def fits(value: Any) -> bool:
+    """Whether :func:`pack` needs no statement for `value`. Raises as `dumps` does."""
+    return _short(dumps(value))
+
+
 def pack(
     connection: Connection, account_id: UUID, task_id: UUID, run_id: UUID | None, title: str, value: Any
 ) -> str | None:
@@ -44,13 +49,17 @@ def pack(
     if value is None:
         return None
     encoded = dumps(value)
-    if len(encoded) <= INLINE_MAX // 4 or len(encoded.encode()) <= INLINE_MAX:
+    if _short(encoded):
         return encoded
     content = encoded.encode()
     row = {"id": new_id(), "account_id": account_id, "task_id": task_id, "run_id": run_id, "title": title}
     digest = hashlib.sha256(content).hexdigest()
     connection.exec_driver_sql(_INSERT, {**row, "size": len(content), "sha256": digest, "content": content})
     return json.dumps({REFERENCE: str(row["id"]), "size": len(content), "sha256": digest})
+
+
+def _short(encoded: str) -> bool:
+    return len(encoded) <= INLINE_MAX // 4 or len(encoded.encode()) <= INLINE_MAX
 
 
 def unpack(connection: Connection, account_id: UUID, stored: Any) -> Any:

@@ -141,7 +141,9 @@ def respond(document: dict[str, Any], headers: dict[str, str] | None = None) -> 
 
 def _own(error: Exception) -> Response:
     document = describe(error)
-    if document["status"] == HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(error, ConnectionError):  # of the client: our own servers' errors have other types
+        log.info("client went away", extra={"path": request.path, "reason": type(error).__name__})
+    elif document["status"] == HTTPStatus.INTERNAL_SERVER_ERROR:
         about = {"request_id": document["request_id"], "path": request.path}
         log.error("request failed", exc_info=error, extra=about)
     return respond(document)

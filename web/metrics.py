@@ -1,6 +1,7 @@
 """What is measured, in Prometheus' words. With PROMETHEUS_MULTIPROC_DIR set, all gunicorn workers are summed."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -33,9 +34,19 @@ class _Rows(Collector):
 def observe(method: str, route: str, status: int, seconds: float | None) -> None:
     """Count one answer; `seconds` is None for streams."""
     method = method if method in _METHODS else "OTHER"
-    _requests.labels(method, route, str(status)).inc()
+    _counted(method, route, status).inc()
     if seconds is not None:
-        _durations.labels(method, route).observe(seconds)
+        _timed(method, route).observe(seconds)
+
+
+@lru_cache(maxsize=1024)
+def _counted(method: str, route: str, status: int) -> Counter:
+    return _requests.labels(method, route, str(status))
+
+
+@lru_cache(maxsize=1024)
+def _timed(method: str, route: str) -> Histogram:
+    return _durations.labels(method, route)
 
 
 def render(runs: dict[str, int], queues: dict[str, int]) -> bytes:

@@ -7,9 +7,12 @@ appended to the step's text in Redis and published.
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import hiredis
 import redis.asyncio
 from redis.exceptions import RedisError
 
@@ -25,12 +28,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Text:
-    """Append `text` to `key`, which should then hold `size` bytes; `whole` rebuilds it if Redis lost some."""
+    """Append `text` to `key`, which should then hold `size` bytes; `whole` rebuilds it if Redis lost some.
+
+    With `renew`, its time to live starts again; the first text sets it.
+    """
 
     key: str
     text: str
     size: int
     whole: str
+    renew: bool
+
+    def commands(self) -> list[tuple[Any, ...]]:
+        """What to tell Redis; the first answer is the key's length, unless the text is the first."""
+        if self.first:  # in one command, so that no key is ever left without an end
+            return [("SET", self.key, self.text, "EX", pubsub.TEXT_TTL_S)]
+        renewal = [("EXPIRE", self.key, pubsub.TEXT_TTL_S)] if self.renew else []
+        return [("APPEND", self.key, self.text), *renewal]
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing of the text was sent before."""
+        return len(self.text) == len(self.whole)
 
 
 class Publisher:
@@ -81,18 +100,32 @@ class Publisher:
                     self._queue.task_done()
 
     async def _send(self, batch: list[tuple[Frame, _Text | None]]) -> None:
-        async with self._client.pipeline(transaction=False) as pipe:
-            checks: list[tuple[int, _Text]] = []
-            for item, text in batch:
-                if text is not None:
-                    checks.append((len(pipe), text))
-                    pipe.append(text.key, text.text)
-                    pipe.expire(text.key, pubsub.TEXT_TTL_S)
-                pipe.publish(pubsub.task_channel(item["task_id"]), json.dumps(item))
-            answers = await pipe.execute()
+        commands: list[tuple[Any, ...]] = []
+        checks: list[tuple[int, _Text]] = []
+        for item, text in batch:
+            if text is not None:
+                if not text.first:
+                    checks.append((len(commands), text))
+                commands += text.commands()
+            commands.append(("PUBLISH", pubsub.task_channel(item["task_id"]), json.dumps(item)))
+        answers = await self._exchange(commands)
         for index, text in checks:
             if answers[index] != text.size:  # Redis forgot the beginning: give it the whole text
                 await self._client.set(text.key, text.whole, ex=pubsub.TEXT_TTL_S)
+
+    async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Do what a pipeline of redis-py does at a fraction of its cost: packed once, with one time limit for all."""
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(connection.socket_timeout):
+                await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)))
+                return [await connection.read_response(timeout=math.inf) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # answers may be left on it
+            raise
+        finally:
+            await pool.release(connection)
 
 
 class TextStream:
@@ -110,6 +143,7 @@ class TextStream:
         self._sent = ""
         self._sent_bytes = 0
         self._due = 0.0
+        self._renew_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -149,4 +183,8 @@ class TextStream:
 
     def _append(self, piece: str) -> _Text:
         key = pubsub.text_key(self._started["task_id"], self._started["seq"])
-        return _Text(key, piece, self._sent_bytes, self._sent)
+        now = asyncio.get_running_loop().time()
+        renew = now >= self._renew_at
+        if renew:
+            self._renew_at = now + pubsub.TEXT_TTL_S / 4
+        return _Text(key, piece, self._sent_bytes, self._sent, renew)

@@ -114,6 +114,8 @@ class Store:
             except Exception as error:
                 if len(batch) == 1:
                     return _fail(batch, error)
+                reason = {"writes": len(batch), "reason": type(error).__name__}
+                log.warning("a write failed, its batch is repeated one by one", extra=reason)
                 for job in batch:
                     self._commit([job])
                 return None

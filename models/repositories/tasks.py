@@ -15,14 +15,15 @@ from models.scope import AccountScope
 from models.tasks import TERMINAL
 
 # One statement for the hot path. ON CONFLICT waits for a concurrent equal submit to commit and then inserts
-# nothing, so `task` is empty and so is everything hanging on it.
+# nothing, so `task` is empty and so is everything hanging on it. Equal is the same idempotency key, or the same id: the
+# statement itself, sent again because its answer was lost.
 _SUBMIT_SQL = """
 WITH task AS (
     INSERT INTO tasks (id, account_id, user_id, run_id, workflow, status, input, tags, metadata, priority,
                        idempotency_key, request_hash, last_seq)
     VALUES (%(id)s, %(account_id)s, %(user_id)s, %(run_id)s, %(workflow)s, 'queued', %(input)s::jsonb, %(tags)s::text[],
             %(metadata)s::jsonb, %(priority)s, %(idempotency_key)s, %(request_hash)s, 1)
-    ON CONFLICT (account_id, idempotency_key) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id, account_id, run_id, workflow, priority, created_at
 ), run AS (
     INSERT INTO runs (id, task_id, account_id, number, kind, root_id, workflow, status, priority, run_after, deadline,
@@ -54,6 +55,7 @@ _GET = Prepared("get", f"SELECT {_COLUMNS} WHERE t.id = %(id)s AND t.account_id 
 _BY_KEY = """
 SELECT id, request_hash FROM tasks WHERE account_id = %(account_id)s AND idempotency_key = %(idempotency_key)s
 """
+_DUE = "SELECT rung_at IS NOT NULL FROM runs WHERE id = %(run_id)s"
 _FORGET_PAYLOAD = "DELETE FROM artifacts WHERE task_id = %(id)s AND account_id = %(account_id)s"
 _LIST_FILTERS = {
     "status": "t.status = ANY(%(status)s::text[])",
@@ -146,20 +148,36 @@ class TaskFilter:
     before_id: UUID | None = None
 
 
-def submit(connection: Connection, scope: AccountScope, new: NewTask) -> Submitted:
+class Ids(NamedTuple):
+    """The ids a submit gives its task and run; made once, so that a submit sent twice makes one task."""
+
+    task: UUID
+    run: UUID
+
+    @classmethod
+    def new(cls) -> "Ids":
+        """Return ids nobody has."""
+        return cls(new_id(), new_id())
+
+
+def submit(connection: Connection, scope: AccountScope, new: NewTask, ids: Ids | None = None) -> Submitted:
     """Insert the task, its first run and event 1, or find the task this idempotency key made.
+
+    Args:
+        connection: where to write; one statement unless the input is large (`payloads.fits`).
+        scope: who submits.
+        new: what.
+        ids: repeatable with the same; new ones by default.
 
     Raises:
         KeyReused: the key came with another body before.
         Malformed: text that PostgreSQL can't hold.
     """
-    task_id, run_id = new_id(), new_id()
-    asked = _submit_parameters(connection, scope, new, task_id, run_id)
-    row = _SUBMIT(connection, asked).one_or_none()
+    ids = ids or Ids.new()
+    row = _SUBMIT(connection, _submit_parameters(connection, scope, new, ids.task, ids.run)).one_or_none()
     if row is None:
-        connection.exec_driver_sql(_FORGET_PAYLOAD, {"id": task_id, "account_id": scope.account_id})
-        return Submitted(_existing(connection, scope, new), created=False, due=False)
-    return Submitted(_fresh(scope, new, task_id, run_id, row[0]), created=True, due=row[1] is not None)
+        return _existing(connection, scope, new, ids)
+    return Submitted(_fresh(scope, new, ids.task, ids.run, row[0]), created=True, due=row[1] is not None)
 
 
 def get(connection: Connection, scope: AccountScope, task_id: UUID) -> TaskRow:
@@ -210,12 +228,17 @@ def _submit_parameters(
     }
 
 
-def _existing(connection: Connection, scope: AccountScope, new: NewTask) -> TaskRow:
+def _existing(connection: Connection, scope: AccountScope, new: NewTask, ids: Ids) -> Submitted:
+    """Find the task that was in the way of this submit: one with its key, or itself."""
     asked = {"account_id": scope.account_id, "idempotency_key": new.idempotency_key}
-    task_id, request_hash = connection.exec_driver_sql(_BY_KEY, asked).one()
-    if request_hash != new.request_hash:
+    row = connection.exec_driver_sql(_BY_KEY, asked).one_or_none()
+    if row is None or row[0] == ids.task:
+        due = connection.exec_driver_sql(_DUE, {"run_id": ids.run}).scalar_one()
+        return Submitted(get(connection, scope, ids.task), created=True, due=due)
+    connection.exec_driver_sql(_FORGET_PAYLOAD, {"id": ids.task, "account_id": scope.account_id})
+    if row[1] != new.request_hash:
         raise KeyReused
-    return get(connection, scope, task_id)
+    return Submitted(get(connection, scope, row[0]), created=False, due=False)
 
 
 def _fresh(scope: AccountScope, new: NewTask, task_id: UUID, run_id: UUID, created_at: datetime) -> TaskRow:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -86,3 +87,19 @@ def test_a_connection_that_died_while_idle_is_replaced_unnoticed(settings: Setti
     database.run(lambda c: c.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": victim}))
     assert idle.run(backend) != victim
     idle.close()
+
+
+def test_connections_that_die_under_a_read_do_not_use_up_the_pool(settings: Settings, database: Database) -> None:
+    """PostgreSQL crashes between a query and the moment its connection goes back; that cost a place in the pool."""
+    small = connect(settings, pool_size=2, application="dying")
+
+    def read_and_die(connection: Any) -> int:
+        pid = int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+        database.run(lambda other: other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid}))
+        return pid
+
+    for _ in range(5):
+        with suppress(Unavailable):  # the second try meets the same fate
+            small.read(read_and_die)
+    assert small.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one()) == 1
+    small.close()

@@ -2,14 +2,20 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import text
 
 from models.database import Database
+from models.repositories import tasks
+from models.repositories.tasks import NewTask
 from tests.web.conftest import PROBE, Caller, Client, new_caller, unique
 from web.schemas.tasks import Task
+from web.services import Services
 
 LINT = {"mode": "lint_fix", "files": [{"path": "a.py", "content": "import os\n"}]}
 
@@ -185,3 +191,24 @@ def test_an_account_limit_becomes_the_run_s_concurrency_key(app: Any, database: 
     query = text("SELECT concurrency_key, concurrency_limit FROM runs WHERE task_id = :id")
     rows = [tuple(database.run(lambda c, t=t: c.execute(query, {"id": t["id"]}).one())) for t in (task, own)]
     assert rows == [("account", 3), ("key:account", 1)]
+
+
+def test_a_submit_sent_again_because_its_answer_was_lost_makes_one_task(database: Database, account: Caller) -> None:
+    for key in (None, "sent-again"):
+        new = NewTask("probe", {"steps": []}, 4, idempotency_key=key, request_hash=key and "hash")
+        ids = tasks.Ids.new()
+        work = partial(tasks.submit, scope=account.scope, new=new, ids=ids)
+        first, again = database.write(work), database.write(work)
+        assert (first.created, first.due) == (again.created, again.due) == (True, True)
+        assert first.task == again.task
+
+
+def test_a_submit_on_a_connection_that_died_in_the_pool_is_accepted(client: Client, held: Services) -> None:
+    assert client.submit().status_code == 202
+    ours = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'umbel-web' AND datname = %s"
+    )
+    with closing(psycopg2.connect(held.settings.database_url.get_secret_value())) as other, other.cursor() as cursor:
+        cursor.execute(ours, (other.info.dbname,))
+        assert cursor.fetchall()
+    assert client.submit().status_code == 202

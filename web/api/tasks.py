@@ -1,13 +1,14 @@
 """Tasks: submit, read, list, and ask things of them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from flask import g
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.types import ResponseDict
 
+from models import payloads
 from models.database import Database
 from models.repositories import requests, tasks, why
 from models.repositories.requests import Asked
@@ -45,8 +46,9 @@ _DECIDED: ResponseDict = {200: Task, 404: Problem, 409: Problem}
 def submit(body: SubmitTask) -> tuple[dict[str, Any], int, dict[str, str]]:
     """202 once it is recorded; 200 when this Idempotency-Key made it before."""
     new = new_task(body, services().settings)
-    scope: AccountScope = g.scope
-    submitted = _database().run(lambda connection: tasks.submit(connection, scope, new))
+    scope, ids, database = cast(AccountScope, g.scope), tasks.Ids.new(), _database()
+    write = database.write if payloads.fits(new.input) else database.run
+    submitted = write(lambda connection: tasks.submit(connection, scope, new, ids))
     task = submitted.task
     if submitted.due:
         dispatch.ring(task.run_id, task.workflow, priority=task.priority)
