@@ -22,17 +22,18 @@ from local.rig import ROOT
 @click.option("--only", help="Comma-separated faults instead of all.")
 @click.option("--tasks", type=int, help="Instead of the round's.")
 @click.option("--kills", type=int, help="Instead of the round's.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Play a piece of the round.")
 @click.option("--seconds", type=float, help="How long the load and the faults are spread over.")
 @click.option("--mutant", default="", help="Play against a deliberately broken product.")
 @click.option("--keep", is_flag=True, help="Keep logs and evidence even when all is well.")
 def main(
     name: str, seed: int | None, only: str | None, tasks: int | None, kills: int | None, seconds: float | None,
-    mutant: str, keep: bool,
+    share: float, mutant: str, keep: bool,
 ) -> None:  # fmt: skip
     """Kill, freeze and cut everything under load, then check the record. Ends with 1 if an invariant is broken."""
     console = Console(width=max(Console().width, 140))
     chosen = seed if seed is not None else random.SystemRandom().randrange(1_000_000)
-    plan = _fitted(PLANS[name](), only, tasks, kills, seconds)
+    plan = _fitted(PLANS[name]().piece(share), only, tasks, kills, seconds)
     console.print(f"seed {chosen}: {plan.tasks:,} tasks, {plan.kills:,} kills, {plan.faults:,} other faults")
     outcome = play(
         plan, chosen, lambda line: console.print(f"[dim]{line}[/]", highlight=False), mutant=mutant, keep=keep

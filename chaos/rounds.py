@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chaos.faults import Fault, registry
@@ -37,6 +37,17 @@ class Plan:
     seconds: float
     times: dict[str, int]
     watched: float = 0.2
+
+    def piece(self, share: float) -> Plan:
+        """Return a share of the round: of its tasks, kills, faults and time. Every fault is in it at least once."""
+        times = {name: max(1, round(count * share)) for name, count in self.times.items()}
+        return replace(
+            self,
+            tasks=round(self.tasks * share),
+            kills=round(self.kills * share),
+            seconds=self.seconds * share,
+            times=times,
+        )
 
     @property
     def faults(self) -> int:

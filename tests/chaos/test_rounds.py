@@ -30,6 +30,14 @@ def test_the_rounds_do_what_they_are_called_for() -> None:
     assert [night.times[name] for name in ("redis-kill", "redis-wipe", "postgres-crash")] == [100, 50, 50]
 
 
+def test_a_piece_of_a_round_has_every_fault_in_it() -> None:
+    whole = nightly()
+    piece = whole.piece(0.1)
+    assert (piece.tasks, piece.kills, piece.seconds) == (1000, 100, whole.seconds / 10)
+    assert set(piece.times) == set(whole.times)
+    assert (piece.times["redis-kill"], piece.times["redis-freeze"]) == (10, 1)
+
+
 @pytest.fixture
 def provider(tmp_path: Path) -> ProviderProcess:
     return ProviderProcess(tmp_path / "ledger.jsonl", tmp_path / "provider.log")
