@@ -167,6 +167,8 @@ def connect(
         by_key: every statement finds its rows by key, whatever the statistics say.
     """
     seconds = settings.statement_timeout_s
+    # A process that froze in a transaction keeps its rows locked: not for longer than it keeps its leases.
+    idle = max(1, min(seconds * 2, int(settings.lease_s)))
     url = make_url(settings.database_url.get_secret_value())
     engine = create_engine(
         url.set(drivername="postgresql+psycopg2"),
@@ -177,7 +179,7 @@ def connect(
         connect_args={
             "connect_timeout": settings.database_connect_timeout_s,
             "application_name": application,
-            "options": f"-c statement_timeout={seconds}s -c idle_in_transaction_session_timeout={seconds * 2}s"
+            "options": f"-c statement_timeout={seconds}s -c idle_in_transaction_session_timeout={idle}s"
             f" -c plan_cache_mode=force_generic_plan -c timezone=UTC{_BY_KEY if by_key else ''}",
             "keepalives_idle": 10,
             "keepalives_interval": 5,

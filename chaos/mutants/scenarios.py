@@ -32,6 +32,9 @@ UNDER_WAY = """
     SELECT count(*) FROM steps JOIN runs ON runs.id = steps.run_id
     WHERE steps.kind = 'call' AND steps.status = 'started' AND split_part(runs.worker, ':', 2) = %s
 """
+IN_TRANSACTION = """
+    SELECT count(*) FROM pg_stat_activity WHERE application_name = 'umbel-worker' AND starts_with(state, 'idle in tr')
+"""
 
 
 @dataclass
@@ -65,11 +68,15 @@ class Stage:
                 time.sleep(0.05)
 
     def freeze(self, worker: Child) -> None:
-        """SIGSTOP in a moment in which the worker has a call under way."""
+        """SIGSTOP in a moment in which the worker has a call under way.
+
+        Not within a transaction: its row locks would keep the runs from the next worker until PostgreSQL ends the idle
+        session, and that is another matter than the fence.
+        """
         end = time.monotonic() + PATIENCE_S
         while True:
             worker.send(signal.SIGSTOP)
-            if self.under_way(worker):
+            if self.under_way(worker) and not self.field.ask(IN_TRANSACTION)[0][0]:
                 return self.field.lost(worker.pid, "SIGSTOP", time.time())
             worker.send(signal.SIGCONT)
             assert time.monotonic() < end, "the worker never had a call under way"
