@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 from chaos.faults import Fault, registry
@@ -40,7 +41,7 @@ class Plan:
 
     def piece(self, share: float) -> Plan:
         """Return a share of the round: of its tasks, kills, faults and time. Every fault is in it at least once."""
-        times = {name: max(1, round(count * share)) for name, count in self.times.items()}
+        times = {name: ceil(count * share) for name, count in self.times.items()}
         return replace(
             self,
             tasks=round(self.tasks * share),
