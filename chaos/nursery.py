@@ -8,6 +8,7 @@ environment before any setting is read, and then runs the very main of `celery -
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
+
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 #: Imported by the template: everything heavy a worker needs that reads no setting when it is imported.
 PRELOADED = (
@@ -122,6 +125,7 @@ def serve() -> None:
 
 def _become(order: dict[str, Any]) -> NoReturn:
     os.setsid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no worker outlives the round, whatever became of it
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
