@@ -6,4 +6,3 @@ from worker import store
 store.BATCH_MAX = 1
 
 __all__ = ["CALL", "STAMP", "TEN_STEPS"]
-EXTRA = '["bench.ungrouped:STAMP", "bench.ungrouped:TEN_STEPS", "bench.ungrouped:CALL"]'

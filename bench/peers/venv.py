@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -21,6 +22,12 @@ def python() -> Path:
     Raises:
         subprocess.CalledProcessError: the installation failed; what pip said was printed.
     """
+    with (ROOT / ".venv-peers.lock").open("w") as alone:  # several processes may need it first at once
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        return _installed()
+
+
+def _installed() -> Path:
     wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     stamp, interpreter = VENV / "installed-lock", VENV / "bin" / "python"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
