@@ -32,6 +32,12 @@ LARGER_FROM = 1_000
 GOAL = 1.3
 #: Calls of each kind in a round, at each size; their median is the round's figure.
 CALLS = 40
+#: Calls whose pages are counted, of each read.
+BUFFER_CALLS = 20
+_PAGES_READ = """
+    SELECT coalesce(sum(hits + reads), 0)::bigint FROM pg_stat_get_backend_io(pg_backend_pid())
+    WHERE object = 'relation'
+"""
 #: Nothing here must survive a crash; what is written is thrown away.
 _SERVER = {"fsync": "off", "max_wal_size": "4GB", "autovacuum": "off", "shared_buffers": "512MB"}
 _SAMPLE = 500
@@ -48,10 +54,12 @@ def run(plan: Plan) -> Report:
             found = _round(places)
             for name, costs in found.items() if number else ():
                 report.add(name, _figures(costs))
+        _add_buffers(report, places)
     for name in report.rounds:
         report.goal(f"{name}: {sizes[-1]:,} tasks to the fewest", report.median(name, "growth"), "<=", GOAL)
     report.notes.append(
-        "columns of numbers: microseconds of CPU of the PostgreSQL backend; growth: largest to smallest"
+        "columns of numbers: microseconds of CPU of the PostgreSQL backend; growth: largest to smallest; "
+        "buffers: pages of 8 KB a call read, from memory or disk, planning included"
     )
     return report
 
@@ -92,6 +100,21 @@ class Place:
         )
         self.cpu_us, self.wall_us = {}, {}
         return cpu, wall
+
+    def buffers(self, call: Callable[[Connection, Rows], object]) -> float:
+        """Count the pages a call reads, as the mean of some calls."""
+        before = self._pages_read()
+        for _ in range(BUFFER_CALLS):
+            call(self.connection, self.rows)
+            self.connection.rollback()
+        return (self._pages_read() - before) / BUFFER_CALLS
+
+    def _pages_read(self) -> int:
+        self.connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+        self.connection.rollback()  # counts are handed in when a transaction ends
+        pages = self.connection.exec_driver_sql(_PAGES_READ).scalar_one()
+        self.connection.rollback()
+        return int(pages)
 
     def _cpu_ns(self) -> int:
         return int(self._clock.read_text().split(" ", 1)[0])
@@ -142,6 +165,15 @@ def _round(places: list[Place]) -> dict[str, list[Cost]]:
             found.setdefault(name, []).append(Cost(place.size, cpu[name], wall[name]))
         _vacuum(place.connection)
     return found
+
+
+def _add_buffers(report: Report, places: list[Place]) -> None:
+    """Note the pages a read touches at the smallest and the largest size; they hardly vary, so once is enough."""
+    for name, call in (READS | LARGER).items():
+        fit = [place for place in places if name in READS or place.size >= LARGER_FROM]
+        counts = {f"{place.size:,} buffers": place.buffers(call) for place in (fit[0], fit[-1])}
+        for figures in report.rounds[name]:
+            figures.update(counts)
 
 
 def _figures(costs: list[Cost]) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """gunicorn for the front: `gunicorn -c config/gunicorn.py "web:create_app()"`. Values come from the settings."""
 
+import gc
 import logging
+import os
 import threading
 import time
 from typing import Any
@@ -42,8 +44,19 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """End the streams as soon as the worker is to stop; they would hold it up for all of graceful_timeout."""
+    """End the streams as soon as the worker is to stop: server-sent ones would hold it up for all of graceful_timeout.
+
+    What was loaded until now stays for good, so the garbage collector need not look at it again.
+    """
+    gc.collect()
+    gc.freeze()
     threading.Thread(target=_close_streams_at_exit, args=(worker,), daemon=True).start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let WebSockets say goodbye: gunicorn does not wait for them, their requests ended long ago."""
+    if worker.pid == os.getpid() and worker.wsgi is not None:
+        worker.wsgi.extensions["umbel"].hub.close()
 
 
 def child_exit(server: Any, worker: Any) -> None:

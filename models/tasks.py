@@ -75,7 +75,6 @@ class Task(Base):
         Index("ix_tasks_account", "account_id", text("id DESC")),
         Index("ix_tasks_status", "account_id", "status", text("id DESC")),
         Index("ix_tasks_workflow", "account_id", "workflow", text("id DESC")),
-        Index("ix_tasks_tags", "tags", postgresql_using="gin"),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -100,6 +99,20 @@ class Task(Base):
     created_at: Mapped[datetime] = set_now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class TaskTag(Base):
+    """One tag of one task, for lists by tag; a trigger on `tasks` writes it, `tasks.tags` is what is shown.
+
+    An index on the array would be written again at every change of status, and could not give a tag's tasks newest
+    first. No foreign key: rows of a task that is gone are never shown, and the check would cost every submit.
+    """
+
+    __tablename__ = "task_tags"
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tag: Mapped[str] = mapped_column(Text, primary_key=True)
+    task_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class Run(Base):

@@ -4,7 +4,7 @@ from flask import Flask
 from flask_openapi3.openapi import OpenAPI
 
 from config.settings import Settings, get_settings
-from web import auth, docs, errors, health, requests, sockets
+from web import auth, docs, errors, health, requests
 from web.api import events, streams, tasks, tickets, workflows
 from web.cli import keys_cli
 from web.json import Json
@@ -31,7 +31,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests.init_app(app)
     auth.init_app(app, held.keys)
     errors.init_app(app)
-    sockets.init_app(app, settings)
     for api in (health.api, tasks.api, events.api, tickets.api, workflows.api):
         app.register_api(api)
     app.register_blueprint(streams.blueprint)

@@ -102,7 +102,7 @@ def problem(
     retryable: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
-    """Build a problem document."""
+    """Build a problem document; a stream that has outlived its request puts its own `request_id` in."""
     document = {
         "type": f"urn:umbel:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -110,7 +110,7 @@ def problem(
         "detail": detail,
         "code": code,
         "retryable": retryable,
-        "request_id": getattr(g, "request_id", None),
+        "request_id": getattr(g, "request_id", None) if g else None,
     }
     return document | ({"errors": fields} if fields else {}) | more
 

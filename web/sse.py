@@ -12,8 +12,8 @@ from models.scope import AccountScope
 from web.errors import BadRequest
 from web.schemas.events import SEQ_MAX
 from web.services import Services
-from web.sockets import limit_sending
 from web.stream import Envelope, Reader
+from web.websocket import limit_sending
 
 MEDIA_TYPE = "text/event-stream"
 KEEP_ALIVE_S = 15.0

@@ -1,7 +1,7 @@
 """Tasks as an account sees them: submit, read, list."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -60,11 +60,19 @@ _FORGET_PAYLOAD = "DELETE FROM artifacts WHERE task_id = %(id)s AND account_id =
 _LIST_FILTERS = {
     "status": "t.status = ANY(%(status)s::text[])",
     "workflow": "t.workflow = %(workflow)s",
-    "tag": "t.tags @> ARRAY[%(tag)s]::text[]",
+    "tag": "g.account_id = %(account_id)s AND g.tag = %(tag)s",
     "created_after": "t.created_at > %(created_after)s",
     "created_before": "t.created_at < %(created_before)s",
-    "before_id": "t.id < %(before_id)s",
 }
+_TAGGED = "JOIN task_tags g ON g.task_id = t.id"
+#: Bounds of a list; PostgreSQL knows that `g.task_id` equals `t.id`, but carries no bound from one to the other.
+_LIST_BOUNDS = {
+    "first_id": "{id} >= %(first_id)s",
+    "end_id": "{id} < %(end_id)s",
+    "before_id": "{id} < %(before_id)s",
+}
+#: Ids carry the front's time, `created_at` is PostgreSQL's; they may differ by this much.
+CLOCK_SKEW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +207,32 @@ def get(connection: Connection, scope: AccountScope, task_id: UUID) -> TaskRow:
 def list_tasks(connection: Connection, scope: AccountScope, where: TaskFilter, limit: int) -> list[TaskRow]:
     """Return up to `limit` tasks, newest first; a large input or result stays a reference."""
     asked = {name: value for name in _LIST_FILTERS if (value := getattr(where, name)) is not None}
+    bounds = _bounds(where)
+    ids = ["t.id"] if where.tag is None else ["t.id", "g.task_id"]
     conditions = ["t.account_id = %(account_id)s", *(_LIST_FILTERS[name] for name in asked)]
-    sql = f"SELECT {_COLUMNS} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT %(limit)s"
-    rows = connection.exec_driver_sql(sql, {**asked, "account_id": scope.account_id, "limit": limit})
+    conditions += [_LIST_BOUNDS[name].format(id=column) for name in bounds for column in ids]
+    tagged = "" if where.tag is None else _TAGGED
+    sql = f"SELECT {_COLUMNS} {tagged} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT %(limit)s"
+    rows = connection.exec_driver_sql(sql, {**asked, **bounds, "account_id": scope.account_id, "limit": limit})
     return [TaskRow(*row) for row in rows]
+
+
+def _bounds(where: TaskFilter) -> dict[str, UUID]:
+    """Return what limits the ids of a list; times do too, else a list of old tasks would read all newer ones."""
+    bounds = {}
+    if where.created_after is not None:
+        bounds["first_id"] = _id_at(where.created_after, -CLOCK_SKEW)
+    if where.created_before is not None:
+        bounds["end_id"] = _id_at(where.created_before, CLOCK_SKEW)
+    if where.before_id is not None:
+        bounds["before_id"] = where.before_id
+    return bounds
+
+
+def _id_at(moment: datetime, skew: timedelta) -> UUID:
+    """Return the lowest uuid7 of a moment and `skew`; before 1970, the lowest of all."""
+    milliseconds = int((moment.timestamp() + skew.total_seconds()) * 1000)
+    return UUID(int=max(milliseconds, 0) << 80)
 
 
 def _submit_parameters(

@@ -269,12 +269,13 @@ def test_a_bad_message_is_answered_and_the_socket_stays_open(
     subscribe = {"action": "subscribe", "task_id": str(foreign.task_id)}
     bad = ["{", "[]", "{}", '{"action": "dance"}', '{"action": "subscribe", "task_id": "x"}', json.dumps(subscribe)]
     bad.append(json.dumps(subscribe | {"after": -1}))
-    with connect(f"{front.sockets}/v1/stream", additional_headers=account.headers) as ws:
+    with connect(f"{front.sockets}/v1/stream", additional_headers=account.headers | {"X-Request-Id": "asked-1"}) as ws:
         for message in bad:
             ws.send(message)
             answer = json.loads(ws.recv(timeout=20))
             assert answer["type"] == "error", message
             assert answer["error"]["status"] in {400, 404, 422}
+            assert answer["error"]["request_id"] == "asked-1"
         ws.send('{"action": "ping"}')
         assert json.loads(ws.recv(timeout=20)) == {"type": "pong"}
 

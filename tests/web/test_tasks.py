@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +40,52 @@ def test_lists_are_filtered(client: Client, story: Story) -> None:
     assert ids("workflow=code_assist") == set()
     assert ids("created_after=2999-01-01T00:00:00Z") == set()
     assert ids("created_before=2999-01-01T00:00:00Z&created_after=2000-01-01T00:00:00Z") == both
+
+
+def listed(client: Client, query: str) -> list[str]:
+    """Follow a list to its end, page by page."""
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get(f"/v1/tasks?limit=2&{query}" + (f"&cursor={cursor}" if cursor else "")).json
+        found += [task["id"] for task in page["tasks"]]
+        cursor = page["next_cursor"]
+    return found
+
+
+def test_lists_by_tag_hold_every_task_with_it_once_and_newest_first(client: Client, database: Database) -> None:
+    made = [client.submit(tags=["all", "rare", "rare"] if number == 1 else ["all"]).json["id"] for number in range(5)]
+    client.submit()
+    ended = "UPDATE tasks SET status = 'failed' WHERE id = ANY(CAST(:ids AS uuid[]))"
+    database.run(lambda connection: connection.execute(text(ended), {"ids": made[:3]}))
+    assert listed(client, "tag=all") == made[::-1]
+    assert listed(client, "tag=rare") == [made[1]]
+    assert listed(client, "tag=unknown") == listed(client, "tag=rare&status=queued") == []
+    assert listed(client, "tag=all&status=failed") == made[2::-1]
+    assert listed(client, "tag=all&status=failed,queued&workflow=probe") == made[::-1]
+    assert listed(client, "tag=all&created_after=2999-01-01T00:00:00Z") == []
+
+
+def test_a_tag_of_another_account_finds_nothing(client: Client, other_account: Caller) -> None:
+    client.submit(tags=["mine"])
+    headers = other_account.headers
+    assert client.get("/v1/tasks?tag=mine", headers=headers).json["tasks"] == []
+    assert len(client.get("/v1/tasks?tag=mine").json["tasks"]) == 1
+
+
+@pytest.mark.parametrize("minutes", [-9, 9])
+def test_lists_by_time_go_by_the_database_s_clock_although_the_front_s_is_wrong(
+    client: Client, database: Database, minutes: int
+) -> None:
+    task = client.submit(tags=["timed"]).json
+    move = (
+        "UPDATE tasks SET created_at = created_at + make_interval(mins => :minutes) WHERE id = :id RETURNING created_at"
+    )
+    moment = database.run(lambda c: c.execute(text(move), {"minutes": minutes, "id": task["id"]}).scalar_one())
+    before, after = ((moment + timedelta(seconds=each)).strftime("%Y-%m-%dT%H:%M:%S.%fZ") for each in (-1, 1))
+    for more in ("", "&tag=timed"):
+        assert listed(client, f"created_after={before}&created_before={after}{more}") == [task["id"]]
+        assert listed(client, f"created_after={after}{more}") == listed(client, f"created_before={before}{more}") == []
 
 
 @pytest.mark.parametrize(

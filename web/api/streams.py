@@ -11,30 +11,29 @@ from pydantic import ValidationError
 
 from models.repositories import events
 from models.scope import AccountScope
-from web import sockets
 from web.api.subscriptions import Conversation
 from web.errors import BadRequest, NotFound
 from web.explain import explain
 from web.schemas.common import TaskPath
 from web.schemas.events import StreamQuery, parse_offsets
 from web.services import services
-from web.sockets import WebSocket, sock
+from web.sockets import Taken, check_origin, upgrade
 
 blueprint = Blueprint("streams", __name__, url_prefix="/v1")
 
 
-@sock.route("/tasks/<task_id>/stream", bp=blueprint)  # type: ignore[untyped-decorator]
-def task_stream(ws: WebSocket, task_id: str) -> None:
+@blueprint.get("/tasks/<task_id>/stream", websocket=True)
+def task_stream(task_id: str) -> Taken:
     """Send one task's frames from `after` on, and close after the last event of its run."""
     g.reader.watch(g.scope, UUID(task_id), g.start.after, g.offsets)
-    sockets.serve(ws, g.reader, services().settings.heartbeat_s, lambda _: None, ends=True)
+    return upgrade(g.leaving, g.reader, services().settings.heartbeat_s, _ignore, ends=True)
 
 
-@sock.route("/stream", bp=blueprint)  # type: ignore[untyped-decorator]
-def account_stream(ws: WebSocket) -> None:
+@blueprint.get("/stream", websocket=True)
+def account_stream() -> Taken:
     """Send the frames of the tasks the client subscribes to."""
-    conversation = Conversation(services(), g.reader, g.scope, g.only_task)
-    sockets.serve(ws, g.reader, services().settings.heartbeat_s, conversation.answer, ends=False)
+    conversation = Conversation(services(), g.reader, g.scope, g.only_task, g.request_id)
+    return upgrade(g.leaving, g.reader, services().settings.heartbeat_s, conversation.answer, ends=False)
 
 
 @blueprint.before_request
@@ -49,14 +48,13 @@ def admit() -> None:
         models.errors.NoFreePlace: the process has no place left.
     """
     held = services()
-    sockets.check_origin(held.settings)
+    check_origin(held.settings)
     values = request.view_args or {}
     if "task_id" in values:
         _check_task(g.scope, values["task_id"])
         g.start = _start()
     g.leaving = contextlib.ExitStack()
     g.reader = g.leaving.enter_context(held.reader())
-    sockets.guard(request.environ)
 
 
 @blueprint.teardown_request
@@ -74,6 +72,10 @@ def _check_task(scope: AccountScope, text: str) -> None:
     if g.only_task not in {None, task_id}:
         raise NotFound
     services().database.read(lambda connection: events.head(connection, scope, task_id))
+
+
+def _ignore(message: str) -> None:
+    """A socket of one task has nothing to be told."""
 
 
 def _start() -> StreamQuery:

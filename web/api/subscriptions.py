@@ -26,8 +26,11 @@ log = logging.getLogger(__name__)
 class Conversation:
     """Answers one client; anything it gets wrong is answered by an error frame and the socket stays open."""
 
-    def __init__(self, held: Services, reader: Reader, scope: AccountScope, only_task: UUID | None) -> None:
+    def __init__(
+        self, held: Services, reader: Reader, scope: AccountScope, only_task: UUID | None, request_id: str
+    ) -> None:
         self._held = held
+        self._request_id = request_id
         self._reader = reader
         self._scope = scope
         self._only_task = only_task
@@ -37,10 +40,13 @@ class Conversation:
         try:
             return dumps(self._do(text))
         except (WebError, ModelError) as error:
-            return dumps({"type": "error", "error": describe(error)})
+            return self._refusal(error)
         except Exception as error:
-            log.exception("a stream message failed")
-            return dumps({"type": "error", "error": describe(error)})
+            log.exception("a stream message failed", extra={"request_id": self._request_id})
+            return self._refusal(error)
+
+    def _refusal(self, error: Exception) -> str:
+        return dumps({"type": "error", "error": describe(error) | {"request_id": self._request_id}})
 
     def _do(self, text: str) -> dict[str, Any]:
         message = _parse(text)

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -24,18 +25,20 @@ SWEEP_LIMIT = 100
 DEAF_SWEEP_S = 1.0
 #: How long a new reader waits for Redis to confirm before it goes on; the sweep covers the rest.
 CONFIRM_S = 0.3
+#: How long a process that stops waits for its readers to end.
+GOODBYE_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class _Topic:
-    """A watched task: its subscriptions, and whether Redis confirmed the channel."""
+    """A watched task: its subscriptions, and what waits until Redis has confirmed the channel; None afterwards."""
 
     __slots__ = ("confirmed", "subscriptions")
 
     def __init__(self) -> None:
         self.subscriptions: tuple[Subscription, ...] = ()  # replaced, never changed: whoever delivers needs no lock
-        self.confirmed = threading.Event()
+        self.confirmed: threading.Event | None = threading.Event()
 
 
 class Hub:
@@ -89,8 +92,9 @@ class Hub:
                 topic = self._topics[channel] = _Topic()
                 self._listener.subscribe(channel)
             topic.subscriptions = (*topic.subscriptions, subscription)
-        if self._listener.live:
-            topic.confirmed.wait(CONFIRM_S)
+        confirmed = topic.confirmed
+        if confirmed is not None and self._listener.live:
+            confirmed.wait(CONFIRM_S)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop handing frames to a subscription; harmless when it is not there."""
@@ -105,12 +109,15 @@ class Hub:
                 self._listener.unsubscribe(channel)
 
     def close(self) -> None:
-        """End every reader and both threads."""
+        """End every reader and both threads; waits for them, but not for ever."""
         self._stopping = True
         with self._lock:
             mailboxes = list(self._mailboxes)
         for mailbox in mailboxes:
             mailbox.close()
+        end = time.monotonic() + GOODBYE_S
+        while self._mailboxes and time.monotonic() < end:
+            time.sleep(0.02)
         self._sweep_now.set()
         self._listener.stop()
         if self._sweeper is not None:
@@ -150,8 +157,9 @@ class Hub:
 
     def _confirmed(self, channel: str) -> None:
         topic = self._topics.get(channel)
-        if topic is not None:
+        if topic is not None and topic.confirmed is not None:
             topic.confirmed.set()
+            topic.confirmed = None
 
     def _changed(self, live: bool) -> None:
         """Redis is lost or back: what it said meanwhile is in the rows, and texts may have grown."""

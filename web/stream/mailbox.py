@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from uuid import UUID
 
 from models.events import Frame
@@ -12,13 +11,18 @@ from web.stream.cursor import Cursor
 
 
 class Envelope:
-    """A frame and its JSON text, serialised at most once for all readers."""
+    """A frame and its JSON text, serialised at most once for all readers.
 
-    __slots__ = ("_text", "frame")
+    Attributes:
+        wire: the frame as a WebSocket message, kept by the first that sends it.
+    """
+
+    __slots__ = ("_text", "frame", "wire")
 
     def __init__(self, frame: Frame, text: str | None = None) -> None:
         self.frame = frame
         self._text = text
+        self.wire: bytes | None = None
 
     @property
     def text(self) -> str:
@@ -63,6 +67,10 @@ class Mailbox:
     When it is full everything in it is dropped and its subscriptions fall back to rows.
     """
 
+    __slots__ = (
+        "_behind", "_bell", "_hold_until", "_limit", "_lock", "_queue", "_waiting", "_woken", "closed", "overflows",
+    )  # fmt: skip
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         # Not a Condition: under gevent its notify() gives way to other greenlets or, re-entrant, costs twice as much.
@@ -70,7 +78,7 @@ class Mailbox:
         self._bell = threading.Lock()
         self._bell.acquire()  # let go of by whoever has something for a consumer that waits
         self._waiting = False
-        self._queue: deque[Delivery] = deque()
+        self._queue: list[Delivery] = []  # a deque takes 760 bytes even when empty
         self._behind: dict[Subscription, None] = {}
         self._hold_until = 0.0
         self._woken = False
@@ -112,7 +120,7 @@ class Mailbox:
         """Drop what is waiting for a subscription that ended."""
         with self._lock:
             self._behind.pop(subscription, None)
-            self._queue = deque(entry for entry in self._queue if entry[0] is not subscription)
+            self._queue = [entry for entry in self._queue if entry[0] is not subscription]
 
     def next(self, timeout: float) -> Work | None:
         """Return what to do next: a subscription whose rows to read, or frames; None after `timeout` or a wake."""
@@ -152,13 +160,11 @@ class Mailbox:
             subscription.behind = False
             return subscription
         if self._queue:
-            return [self._take() for _ in range(min(len(self._queue), BATCH_MAX))]
+            work, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
+            for subscription, _ in work:
+                subscription.queued -= 1
+            return work
         return None
-
-    def _take(self) -> Delivery:
-        entry = self._queue.popleft()
-        entry[0].queued -= 1
-        return entry
 
     def _rows_due(self) -> float:
         return self._hold_until if self._behind else float("inf")
