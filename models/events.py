@@ -29,6 +29,7 @@ class EventType(StrEnum):
     MODEL_STARTED = "model.started"
     MODEL_DELTA = "model.delta"
     MODEL_COMPLETED = "model.completed"
+    APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"
     HEARTBEAT = "heartbeat"
 

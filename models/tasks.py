@@ -184,5 +184,6 @@ class Step(Base):
     error: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
     usage: Mapped[JsonObject] = mapped_column(JSONB, server_default="{}")
     decision: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
+    request: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
     started_at: Mapped[datetime] = set_now()
     finished_at: Mapped[datetime | None]

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from models.tasks import Effect, StepStatus, Waiting
+from worker import approvals
 from worker.errors import Parked
 from worker.journal import Journal, StepCall
 
@@ -42,6 +43,18 @@ class RunContext:
             Parked: the step is unsafe and in doubt, or the run was asked to stop at this boundary.
         """
         return await self.journal.step(key, work, effect=effect, kind=kind, timeout_s=timeout_s, data=data or {})
+
+    async def approval(self, key: str, request: approvals.Request) -> approvals.Decision:
+        """Ask a person, and return what they said, or the default once the question's time is over.
+
+        Args:
+            key: unique in the run, such as `approve:3:deploy`.
+            request: what would be done, with exactly which arguments. Asked again if another attempt would use others.
+
+        Raises:
+            Parked: nobody has answered yet.
+        """
+        return await approvals.ask(self.journal, key, request)
 
     async def sleep(self, key: str, seconds: float, *, data: dict[str, Any] | None = None) -> None:
         """Wait; a long wait frees the slot and survives any restart. Time counts from the first attempt.

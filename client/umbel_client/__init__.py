@@ -27,12 +27,14 @@ from umbel_client.errors import (
     WaitTimedOut,
 )
 from umbel_client.models import Failure, Frame, Run, Task, Waiting
+from umbel_client.questions import Approval
 from umbel_client.reports import Blocker, Check, Readiness, Step, Why, Workflow
 from umbel_client.text import TextAssembler
 from umbel_client.watching import Interruption
 
 __all__ = [
     "ApiError",
+    "Approval",
     "Blocker",
     "Check",
     "ConfigurationError",

@@ -13,6 +13,7 @@ from umbel_client.config import load_settings
 from umbel_client.errors import WaitTimedOut
 from umbel_client.http import Http
 from umbel_client.models import Frame, Task
+from umbel_client.questions import Approval, decide_path, reply
 from umbel_client.reports import Readiness, Why, Workflow
 from umbel_client.sockets import ping
 from umbel_client.watching import PATIENCE_S, TRANSIENT, Interruption, Watcher, task_path
@@ -169,6 +170,26 @@ class Umbel:
     def reject(self, task_id: str, comment: str | None = None) -> Task:
         """Record that the result was turned down. Raises Conflict when there is none or it was decided otherwise."""
         return self._ask(task_id, "reject", comment=comment)
+
+    def approvals(self, task_id: str | None = None, *, limit: int = 200) -> Sequence[Approval]:
+        """What waits for a person's word, the longest waiting first; of one task, or of all."""
+        answer = self._http.get("/v1/approvals", params={"task_id": task_id, "limit": limit})
+        return tuple(map(Approval.of, answer["approvals"]))
+
+    def decide(
+        self,
+        approval: Approval,
+        verdict: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        comment: str | None = None,
+    ) -> Task:
+        """Answer a question with one of its `allowed`; `args` are the arguments to use instead, for edit.
+
+        Raises Conflict when it was answered otherwise, has run out, or is about other arguments by now; Invalid when
+        edited arguments do not fit.
+        """
+        return Task.of(self._http.post(decide_path(approval), reply(approval, verdict, args, comment)))
 
     def why(self, task_id: str) -> Why:
         """Why the task is where it is."""

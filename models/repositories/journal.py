@@ -44,16 +44,17 @@ WITH given AS (
     JOIN told ON told.n = e.n
 ), kept AS (
     INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts,
-        idempotency_key, started_seq, result, error, usage, started_at, finished_at)
+        idempotency_key, started_seq, result, error, usage, request, started_at, finished_at)
     SELECT held.id, s.key, held.task_id, held.account_id, s.number, s.kind, s.effect, s.status, held.fence,
-        s.attempts, s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{}'), clock_timestamp(),
-        CASE WHEN s.status <> 'started' THEN clock_timestamp() END
+        s.attempts, s.idempotency_key, s.started_seq, s.result, s.error, coalesce(s.usage, '{}'), s.request,
+        clock_timestamp(), CASE WHEN s.status <> 'started' THEN clock_timestamp() END
     FROM jsonb_to_recordset(%(steps)s::jsonb) AS s(n int, key text, number int, kind text, effect text, status text,
-        attempts int, idempotency_key text, started_seq int, result jsonb, error jsonb, usage jsonb)
+        attempts int, idempotency_key text, started_seq int, result jsonb, error jsonb, usage jsonb, request jsonb)
     JOIN held ON held.n = s.n
     ON CONFLICT (run_id, key) DO UPDATE SET status = EXCLUDED.status, fence = EXCLUDED.fence,
         attempts = EXCLUDED.attempts, result = EXCLUDED.result, error = EXCLUDED.error, usage = EXCLUDED.usage,
         started_seq = coalesce(EXCLUDED.started_seq, steps.started_seq), decision = NULL,
+        request = coalesce(EXCLUDED.request, steps.request),
         started_at = CASE WHEN EXCLUDED.status = 'started' THEN EXCLUDED.started_at ELSE steps.started_at END,
         finished_at = EXCLUDED.finished_at
     WHERE steps.status <> 'completed'
@@ -73,7 +74,8 @@ WITH given AS (
 ), held AS (
     UPDATE runs SET status = mine.status, waiting_reason = mine.reason, lease_until = NULL, worker = NULL,
         resume_at = CASE WHEN mine.status <> 'waiting' THEN NULL
-            WHEN mine.reason = 'capacity' OR (mine.reason = 'paused' AND pause_requested_at IS NULL) THEN now()
+            WHEN mine.reason = 'capacity' OR (mine.reason = 'paused' AND pause_requested_at IS NULL)
+                OR (mine.reason = 'approval' AND runs.resume_at IS NOT NULL) THEN now()
             ELSE mine.resume_at END,
         rung_at = NULL, error = mine.error, failures = runs.failures + mine.failures,
         finished_at = CASE WHEN mine.terminal THEN now() END,
@@ -131,7 +133,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class StepWrite:
-    """The state of one step to record. `result` is any JSON value."""
+    """The state of one step to record. `result` is any JSON value; `request` is what a person is asked."""
 
     key: str
     number: int
@@ -144,6 +146,7 @@ class StepWrite:
     result: Any = None
     error: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+    request: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +317,7 @@ def _encode_move(connection: Connection, n: int, letting_go: LettingGo) -> str:
         "data": to.event.data,
     }
     result = payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, "result", to.result)
-    return _with_result(head, result)
+    return _with(head, {"result": result})
 
 
 def _leave_nothing(outcomes: Sequence[Any], encoded: Sequence[str]) -> None:
@@ -328,8 +331,9 @@ def _place(n: int, hold: Hold, seq: int) -> dict[str, Any]:
     return {"n": n, "run": hold.run_id, "task": hold.task_id, "fence": hold.fence, "seq": seq}
 
 
-def _with_result(head: dict[str, Any], result: str | None) -> str:
-    return f'{payloads.dumps(head)[:-1]},"result":{result or "null"}}}'
+def _with(head: dict[str, Any], packed: dict[str, str | None]) -> str:
+    rest = ",".join(f'"{name}":{value or "null"}' for name, value in packed.items())
+    return f"{payloads.dumps(head)[:-1]},{rest}}}"
 
 
 def _waiting(to: Move) -> dict[str, Any]:
@@ -337,14 +341,14 @@ def _waiting(to: Move) -> dict[str, Any]:
     return {"reason": to.reason, "until": until, "detail": to.detail}
 
 
-def _encode_steps(connection: Connection, n: int, write: Write) -> str:
-    return ",".join(_encode_step(connection, n, write.hold, step) for step in write.steps)
-
-
 def _encode_step(connection: Connection, n: int, hold: Hold, step: StepWrite) -> str:
     head = {"n": n} | {name: getattr(step, name) for name in _STEP_HEAD}
-    result = payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, step.key, step.result)
-    return _with_result(head, result)
+    large = {"result": step.result, "request": step.request}
+    packed = {
+        name: payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, step.key, value)
+        for name, value in large.items()
+    }
+    return _with(head, packed)
 
 
 _STEP_HEAD = (

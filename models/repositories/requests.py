@@ -54,10 +54,10 @@ FROM runs WHERE id = %(run_id)s
 # ones are tried again, counting on: a person asked for it, so an error that was final is not final any more.
 _RETRY_STEPS = """
 INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts, idempotency_key,
-                   started_seq, result, error, usage, decision, started_at, finished_at)
+                   started_seq, result, error, usage, decision, request, started_at, finished_at)
 SELECT %(new_id)s, key, task_id, account_id, number, kind, effect, status, 0, attempts, idempotency_key,
        started_seq, result, CASE WHEN status = 'failed' THEN jsonb_set(error, '{retryable}', 'true') ELSE error END,
-       usage, decision, started_at, finished_at
+       usage, decision, request, started_at, finished_at
 FROM steps WHERE run_id = %(run_id)s AND (status <> 'started' OR effect <> 'pure')
 """
 _RETRY_TASK = """

@@ -112,6 +112,7 @@ class StepRow:
     result: Any
     error: dict[str, Any] | None
     decision: dict[str, Any] | None
+    request: dict[str, Any] | None
     started_at: datetime
 
 
@@ -226,8 +227,8 @@ def _steps(connection: Connection, runs: Sequence[Any]) -> dict[UUID, tuple[Step
 
 
 def _step(connection: Connection, row: Any) -> StepRow:
-    result = payloads.unpack(connection, row["account_id"], row["result"])
-    return StepRow(result=result, **{name: row[name] for name in _STEP_FIELDS})
+    result, request = (payloads.unpack(connection, row["account_id"], row[name]) for name in ("result", "request"))
+    return StepRow(result=result, request=request, **{name: row[name] for name in _STEP_FIELDS})
 
 
 def renew(connection: Connection, scope: SystemScope, holds: Sequence[tuple[UUID, int]], lease_s: float) -> set[UUID]:

@@ -61,6 +61,7 @@ class StandIn:
         self.events: list[Json] = history(6)
         self.task: Json = {"id": "t1", "workflow": "probe", "status": "succeeded", "input": {}, "result": {}}
         self.tasks: list[Json] = []
+        self.approvals: list[Json] = []
         self.ready: Json = {"status": "ready", "version": "0.1.0", "checks": {}}
         self.failures: deque[tuple[int, Json, Json]] = deque()
         self.plans: deque[Plan] = deque()
@@ -101,6 +102,8 @@ class StandIn:
         app.add_url_rule("/v1/tasks/<task_id>/events", view_func=self._events)
         app.add_url_rule("/v1/tasks/<task_id>/why", view_func=self._why)
         app.add_url_rule("/v1/tasks/<task_id>/<action>", view_func=self._action, methods=["POST"])
+        app.add_url_rule("/v1/approvals", view_func=self._approvals)
+        app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
         sock.route("/v1/tasks/<task_id>/stream")(self._stream)
         sock.route("/v1/stream")(self._many)
@@ -153,6 +156,9 @@ class StandIn:
             "requests": {"cancel": None},
         }
 
+    def _approvals(self) -> Json:
+        return {"approvals": self.approvals, "more": False}
+
     def _workflows(self) -> Json:
         return {"workflows": [{"name": "probe", "description": "Checks.", "queue": "interactive"}]}
 
@@ -169,3 +175,19 @@ class StandIn:
 
 def _answer(status: int, body: Json, headers: Json | None = None) -> Response:
     return Response(json.dumps(body), status, headers or {}, content_type="application/problem+json")
+
+
+#: An open question of `t1`.
+QUESTION: Json = {
+    "id": "r1.tool:1:deploy",
+    "kind": "approval",
+    "task_id": "t1",
+    "workflow": "agent",
+    "step": "tool:1:deploy",
+    "title": "deploy",
+    "args": {"version": 7},
+    "args_hash": "abc",
+    "allowed": ["approve", "edit", "reject"],
+    "expires_at": "2030-01-01T12:00:00Z",
+    "on_expiry": "reject",
+}

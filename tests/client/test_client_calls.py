@@ -18,7 +18,7 @@ from umbel_client import (
     WaitTimedOut,
 )
 
-from tests.client.standin import KEY, StandIn
+from tests.client.standin import KEY, QUESTION, StandIn
 
 
 def test_submit_sends_only_what_was_given_and_a_key_of_its_own(umbel: Umbel, server: StandIn) -> None:
@@ -151,3 +151,15 @@ def test_readiness_is_told_even_when_the_server_is_down_inside(umbel: Umbel, ser
 def test_a_naive_datetime_is_refused(umbel: Umbel) -> None:
     with pytest.raises(ValueError, match="zone"):
         umbel.submit("probe", {}, run_after=datetime(2030, 1, 1))
+
+
+def test_a_decision_proves_which_arguments_were_seen(umbel: Umbel, server: StandIn) -> None:
+    server.approvals = [QUESTION]
+    (asked,) = umbel.approvals("t1")
+    assert (asked.title, asked.allowed, asked.args) == ("deploy", ("approve", "edit", "reject"), {"version": 7})
+    umbel.decide(asked, "edit", args={"version": 8})
+    _, path, _, body = server.calls[-1]
+    assert path == "/v1/approvals/r1.tool:1:deploy/decide"
+    assert body == {"verdict": "edit", "args_hash": "abc", "args": {"version": 8}}
+    umbel.decide(asked, "reject", comment="not today")
+    assert server.calls[-1][3] == {"verdict": "reject", "comment": "not today"}

@@ -11,7 +11,7 @@ from umbel_client.cli import main, render
 from umbel_client.cli.live import Display
 from umbel_client.models import Frame
 
-from tests.client.standin import StandIn, frame
+from tests.client.standin import QUESTION, StandIn, frame
 
 Run = Callable[..., Result]
 PATCH = "--- a/m.py\n+++ b/m.py\n@@ -1,2 +1 @@\n-import os\n x = 1\n"
@@ -138,3 +138,19 @@ def test_what_a_file_or_a_model_says_cannot_steer_the_terminal() -> None:
     assert "\x1b]0" not in written
     assert "\x1b[2J" not in written
     assert "\\x1b]0;owned\\x07" in written
+
+
+def test_approvals_are_listed_and_decided(run: Run, server: StandIn) -> None:
+    server.approvals = [QUESTION]
+    listed = run("approvals").stdout
+    assert listed.startswith('r1.tool:1:deploy\tdeploy\t{"version": 7}\tapprove | edit | reject\t')
+    assert run("decide", "r1.tool:1:deploy", "edit", "--args", '{"version": 8}').stdout.startswith(
+        'edit: deploy {"version": 8}\n'
+    )
+    assert server.calls[-1][3] == {"verdict": "edit", "args_hash": "abc", "args": {"version": 8}}
+
+
+def test_deciding_what_is_not_asked_says_where_to_look(run: Run, server: StandIn) -> None:
+    outcome = run("decide", "r1.other", "approve")
+    assert outcome.exit_code == 1
+    assert "umbel approvals" in outcome.stderr

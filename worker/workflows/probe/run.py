@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 import aiohttp
 
 from config.settings import get_settings
 from worker import http
+from worker.approvals import Request
 from worker.context import RunContext
 from worker.errors import StepFailed
 from worker.journal import StepCall
@@ -36,6 +38,8 @@ async def _one(ctx: RunContext, index: int, step: ProbeStep, data: dict[str, Any
     if step.fail is not None:
         fail = step.fail
         return dict(await ctx.step(f"fail:{index}", lambda s: _fail(fail, s), kind="fail", data=data))
+    if step.ask is not None:
+        return asdict(await ctx.approval(f"ask:{index}", Request(**step.ask.model_dump())))
     if step.say is not None:
         text = step.say
         return dict(await ctx.step(f"say:{index}", lambda s: _say(text, s), kind="say", data=data))

@@ -28,18 +28,28 @@ class Fail(_Strict):
     retry_after_s: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
+class Ask(_Strict):
+    """Asks a person for an approval; the answer is the step's result."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    args: dict[str, Any] = {}
+    expires_s: Annotated[float, Field(gt=0, le=2_592_000, description="Then `on_expiry` is the answer.")] = 86_400
+    on_expiry: Literal["approve", "reject"] = "reject"
+
+
 class ProbeStep(_Strict):
-    """Exactly one of the four."""
+    """Exactly one of the five."""
 
     wait_s: Annotated[float, Field(ge=0, le=86_400, description="Seconds to wait.")] | None = None
     call: Call | None = None
     fail: Fail | None = None
+    ask: Ask | None = None
     say: Annotated[str, Field(max_length=20_000, description="Text to stream as deltas.")] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "ProbeStep":
         if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError("give exactly one of wait_s, call, fail, say")
+            raise ValueError("give exactly one of wait_s, call, fail, ask, say")
         return self
 
 
