@@ -11,6 +11,11 @@ from config.settings import Settings
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
 _SECRET = re.compile(r"umb_[a-z0-9]{12}_[A-Za-z0-9_-]{20,}|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)|(?i:bearer\s+)\S+")
 MASK = "***"
+#: What models are asked is logged by their SDKs below this, so they stay above it whatever our own level is.
+_NOISY = (
+    *("celery.worker.strategy", "celery.app.trace", "celery.beat", "kombu", "amqp", "alembic"),
+    *("openai", "anthropic", "httpx2", "httpcore2"),
+)
 _encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
 
@@ -49,5 +54,5 @@ def set_up(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for noisy in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "kombu", "amqp", "alembic"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -8,16 +8,51 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEVELOPMENT_PEPPER = "development-only-pepper"
 
 
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class PriceSetting(_Declared):
+    """What a model costs, in USD per million tokens; `cached` is a read from the prompt cache."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(None, ge=0)
+
+
+class ProviderSetting(_Declared):
+    """A place models are called at; see docs/models.md."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    kind: Literal["openai", "anthropic", "compatible"]
+    base_url: str | None = Field(None, pattern=r"^https?://[^\s@]+$")
+    keys: list[SecretStr] = []
+    models: list[str] | None = None
+    prices: dict[str, PriceSetting] = {}
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "ProviderSetting":
+        if self.kind == "compatible" and not self.base_url:
+            raise ValueError(f"the provider {self.name} needs a base_url, such as http://127.0.0.1:11434/v1")
+        if self.kind != "compatible" and not self.keys:
+            raise ValueError(f"the provider {self.name} needs at least one key")
+        if self.name == "offline":
+            raise ValueError("the name offline is taken by the provider that plays scenario files")
+        return self
+
+
 class Settings(BaseSettings):
     """One frozen tree of values; times are in seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="UMBEL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="UMBEL_", frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     environment: Literal["development", "production"] = Field(
         "production", description="`development` allows the built-in pepper; `production` refuses it."
@@ -75,6 +110,37 @@ class Settings(BaseSettings):
     store_threads: int = Field(2, ge=1, le=16, description="Database connections a worker process commits through.")
     delta_every_ms: int = Field(50, ge=1, description="Text deltas of a step are pushed at most this often.")
 
+    model: str = Field(
+        "",
+        description="The model of tasks that name none, or several to fall back along: `openai:gpt-5.2,ollama:qwen3`.",
+    )
+    openai_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="OPENAI_API_KEY",
+        description="Makes the provider `openai`; several keys by comma.",
+    )
+    anthropic_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="ANTHROPIC_API_KEY",
+        description="Makes the provider `anthropic`; several keys by comma.",
+    )
+    providers: list[ProviderSetting] = Field(
+        [], description="Further providers of models, as a JSON list; see [Models](models.md)."
+    )
+    offline_scenario: str = Field("", description="File played by the provider `offline`, for tests and shows.")
+    model_retries: int = Field(
+        2, ge=0, le=10, description="How often one call of a model is tried again with the same key before going on."
+    )
+    model_timeout_s: float = Field(
+        180, gt=0, description="A model that sends nothing for this long is given up; the step's own limit stays."
+    )
+    model_wait_max_s: float = Field(
+        10, ge=0, description="Longest wait a provider asks for that is waited inside the step; else the task waits."
+    )
+    model_answer_max_bytes: int = Field(
+        20 * 1024 * 1024, ge=1024, description="A larger answer of a model fails the step."
+    )
+
     reconcile_every_s: float = Field(1, gt=0, description="Beat's interval for the reconciler.")
     ring_again_s: float = Field(10, gt=0, description="A queued run nobody claimed is rung again after this long.")
     ring_queue_max: int = Field(
@@ -90,7 +156,18 @@ class Settings(BaseSettings):
     probe_hosts: list[str] = Field(
         [], description="Hosts the probe workflow may call, besides loopback in development (a JSON list)."
     )
+    tool_http_hosts: list[str] = Field(
+        [], description="`host:port` pairs the http_request tool may reach although they are not public (a JSON list)."
+    )
     crash_point: str = Field("", description="Development only: kill the worker at this named point (fault tests).")
+
+    @field_validator("providers")
+    @classmethod
+    def _names_differ(cls, providers: list[ProviderSetting]) -> list[ProviderSetting]:
+        names = [each.name for each in providers]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two providers are named {', '.join(sorted(twice))}")
+        return providers
 
     @model_validator(mode="after")
     def _refuse_unsafe_production(self) -> "Settings":

@@ -30,6 +30,10 @@ class EventType(StrEnum):
     MODEL_DELTA = "model.delta"
     MODEL_COMPLETED = "model.completed"
     APPROVAL_REQUESTED = "approval.requested"
+    MODEL_FALLBACK = "model.fallback"
+    TOOL_CALLED = "tool.called"
+    TOOL_COMPLETED = "tool.completed"
+    TOOL_FAILED = "tool.failed"
     APPROVAL_DECIDED = "approval.decided"
     HEARTBEAT = "heartbeat"
 

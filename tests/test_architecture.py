@@ -19,7 +19,8 @@ FUNCTION_LINES = 60
 #: What no front may ever hold: the engine, the code of workflows, and the clients it speaks through.
 HEAVY = (
     "worker.engine", "worker.journal", "worker.store", "worker.context", "worker.events", "worker.heartbeat",
-    "worker.workflows.code_assist.run", "worker.workflows.probe.run",
+    "worker.workflows.agent.run", "worker.workflows.code_assist.run", "worker.workflows.probe.run",
+    "worker.agent", "worker.tools.registry", "pydantic_ai", "pint", "jmespath",
     "openai", "anthropic", "mcp", "e2b", "qdrant_client", "neo4j", "aiohttp",
 )  # fmt: skip
 SCOPES = {"AccountScope", "SystemScope", "AccountScope | SystemScope"}

@@ -66,7 +66,12 @@ def app() -> Flask:
 
 def setting_row(name: str, field: FieldInfo) -> str:
     """The line of docs/settings.md that describes a setting."""
-    return f"| `UMBEL_{name.upper()}` | {shown(field.default)} | {field.description} |"
+    return f"| `{variable(name, field)}` | {shown(field.default)} | {field.description} |"
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable of a setting; a few have the name everybody knows them by."""
+    return str(field.validation_alias or f"UMBEL_{name.upper()}")
 
 
 def shown(default: Any) -> str:
@@ -168,7 +173,7 @@ def codes_given_by_name() -> Iterator[str]:
 
 
 def test_every_error_code_is_described() -> None:
-    modules = ("models.errors", "worker.errors", "web.errors", "local.errors")
+    modules = ("models.errors", "worker.errors", "worker.llm.errors", "web.errors", "local.errors")
     known = {code for module in modules for code in codes_of(module)}
     known |= set(codes_given_by_name()) | set(errors._HTTP_CODES.values())
     described = set(re.findall(r"^\| `([a-z_]+)` \|", page("errors"), re.MULTILINE))

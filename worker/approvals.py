@@ -13,15 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from models.events import EventType
-from models.repositories.approvals import APPROVAL
+from models.repositories.approvals import APPROVAL, EXPIRES_MAX_S, EXPIRES_S
 from models.repositories.journal import NewEvent
 from models.tasks import Effect, StepStatus, Waiting
 from worker.errors import Parked
 from worker.journal import Journal, StepCall
-
-#: A question stays open for a day unless it says otherwise, and for 30 days at most.
-EXPIRES_S = 86_400.0
-EXPIRES_MAX_S = 30 * 86_400.0
 
 
 def args_hash(args: Any) -> str:

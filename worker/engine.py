@@ -211,7 +211,8 @@ class Engine:
         except ValidationError as error:
             raise InputRefused(errors=error.error_count()) from error
         context = RunContext(held.journal, self.settings.timer_inline_s)
-        result = await _load(workflow.run)(context, given)
+        code = await _load(workflow.run)
+        result = await code(context, given)
         return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
 
     def requested(self, request: runs.Request) -> None:
@@ -254,10 +255,11 @@ _loaded: dict[str, Callable[[RunContext, Any], Awaitable[Any]]] = {}
 _background: set["asyncio.Task[Any]"] = set()
 
 
-def _load(path: str) -> Callable[[RunContext, Any], Awaitable[Any]]:
+async def _load(path: str) -> Callable[[RunContext, Any], Awaitable[Any]]:
+    """Import a workflow's code at first need; beside the loop, because an SDK can take seconds."""
     if path not in _loaded:
         module, _, name = path.partition(":")
-        _loaded[path] = getattr(import_module(module), name)
+        _loaded[path] = getattr(await asyncio.to_thread(import_module, module), name)
     return _loaded[path]
 
 

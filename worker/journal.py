@@ -40,6 +40,8 @@ class StepCall:
         number: its place in the run, from 1.
         attempt: which try this is, from 1.
         idempotency_key: the same on every try, also after a retry of the task; send it along.
+        told: events to be written together with the result, before `step.completed`.
+        usage: what the step used, recorded together with the result.
     """
 
     journal: "Journal"
@@ -51,6 +53,8 @@ class StepCall:
     idempotency_key: str
     data: dict[str, Any]
     text: TextStream | None = None
+    told: list[NewEvent] = field(default_factory=list)
+    usage: dict[str, Any] | None = None
     started: "asyncio.Future[tuple[Frame, ...]] | None" = None
 
     async def stream_text(self, model: str) -> TextStream:
@@ -176,13 +180,13 @@ class Journal:
 
     async def complete(self, call: StepCall, result: Any) -> Any:
         """Record the step's result; only then may it be used."""
-        events = [call.event(EventType.STEP_COMPLETED)]
+        events = [*call.told, call.event(EventType.STEP_COMPLETED)]
         if call.text is not None:
             call.text.flush()
             told = NewEvent(EventType.MODEL_COMPLETED, {"step": call.key, "text": call.text.text})
             events.insert(0, told)
         try:
-            await self.write([call.state(StepStatus.COMPLETED, result=result)], events)
+            await self.write([call.state(StepStatus.COMPLETED, result=result, usage=call.usage)], events)
         except LeaseLost:
             _raise_if_cancelled(call)
             raise

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings
 from models.database import connect
-from worker import http
+from worker import http, llm
 from worker.context import RunContext
 from worker.engine import Engine
 from worker.events import Publisher
@@ -90,3 +90,4 @@ async def running_engine(
         await publisher.stop()
         await store.stop()
         await http.close()
+        await llm.close()

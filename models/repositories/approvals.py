@@ -22,6 +22,9 @@ Answer = Literal["approve", "edit", "reject", "repeat", "skip", "fail"]
 #: Kind of the steps that ask for an approval.
 APPROVAL = "approval"
 IN_DOUBT = "in_doubt"
+#: A question stays open for a day unless it says otherwise, and for 30 days at most.
+EXPIRES_S = 86_400.0
+EXPIRES_MAX_S = 30 * 86_400.0
 ANSWERS: dict[str, tuple[Answer, ...]] = {APPROVAL: ("approve", "edit", "reject"), IN_DOUBT: ("repeat", "skip", "fail")}
 
 _LIST = """

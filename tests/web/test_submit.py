@@ -29,6 +29,18 @@ def lint(**changes: Any) -> dict[str, Any]:
     return {"workflow": "code_assist", "input": LINT | changes}
 
 
+def agent(**changes: Any) -> dict[str, Any]:
+    return {"workflow": "agent", "input": {"prompt": "hello"} | changes}
+
+
+def test_an_agent_with_an_unknown_tool_is_refused_naming_those_there_are(client: Client) -> None:
+    answer = client.post("/v1/tasks", json=agent(tools=["calculator", "teleport"]))
+    assert answer.status_code == 422
+    assert "teleport" in answer.json["errors"][0]["message"]
+    assert "json_transform" in answer.json["errors"][0]["message"]
+    assert client.post("/v1/tasks", json=agent(tools=["calculator"])).status_code == 202
+
+
 def test_a_task_is_accepted_with_202_and_a_location(client: Client) -> None:
     answer = client.submit(tags=["a"], metadata={"k": "v"}, priority=7)
     assert answer.status_code == 202
@@ -137,6 +149,9 @@ def test_a_malformed_idempotency_key_is_refused(client: Client, account: Caller,
         (json.dumps(PROBE | {"input": {"steps": [{"what": 1}]}}).encode(), 422, "input.steps[0].what"),
         (json.dumps(PROBE | {"input": {"steps": [{"say": "a\x00"}]}}).encode(), 422, "input.steps[0].say"),
         (json.dumps(lint(mode="nope")).encode(), 422, "input.mode"),
+        (json.dumps(agent(tools=["nope"])).encode(), 422, "input.tools"),
+        (json.dumps(agent(output_schema={"type": "array"})).encode(), 422, "input.output_schema"),
+        (json.dumps(agent(prompt="")).encode(), 422, "input.prompt"),
         (json.dumps(lint(files=[{"path": "/etc/passwd", "content": ""}])).encode(), 422, "input.files[0].path"),
         (json.dumps(lint(files=[{"path": "a/../b", "content": ""}])).encode(), 422, "input.files[0].path"),
         (json.dumps(lint(files=[{"path": f"{n}.py", "content": ""} for n in range(201)])).encode(), 422, "input.files"),
@@ -157,7 +172,7 @@ def test_errors_say_what_is_allowed(client: Client) -> None:
     def allowed(body: dict[str, Any]) -> Any:
         return client.post("/v1/tasks", json=body).json["errors"][0]["allowed"]
 
-    assert allowed(PROBE | {"workflow": "nope"}) == ["code_assist", "probe"]
+    assert allowed(PROBE | {"workflow": "nope"}) == ["agent", "code_assist", "probe"]
     assert "'lint_fix'" in allowed(lint(mode="nope"))
     assert "priority" in allowed(PROBE | {"surprise": 1})
     assert allowed(lint(files=[{"path": "a", "content": "", "size": 3}])) == ["content", "path"]

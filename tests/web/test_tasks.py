@@ -273,7 +273,7 @@ def test_a_wrong_event_range_is_a_400(client: Client, story: Story, query: str) 
 
 def test_workflows_are_listed_with_their_schemas(client: Client) -> None:
     found = {item["name"]: item for item in client.get("/v1/workflows").json["workflows"]}
-    assert set(found) == {"code_assist", "probe"}
+    assert set(found) == {"agent", "code_assist", "probe"}
     assert "steps" in found["probe"]["input_schema"]["properties"]
 
 

@@ -4,10 +4,11 @@ from importlib import import_module
 
 from config.settings import get_settings
 from worker.spec import Workflow
+from worker.workflows.agent import AGENT
 from worker.workflows.code_assist import CODE_ASSIST
 from worker.workflows.probe import PROBE
 
-BUILT_IN = (CODE_ASSIST, PROBE)
+BUILT_IN = (AGENT, CODE_ASSIST, PROBE)
 
 
 def _private() -> list[Workflow]:

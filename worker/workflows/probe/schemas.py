@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
+from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
 from models.tasks import Effect
 
 
@@ -33,7 +34,9 @@ class Ask(_Strict):
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
     args: dict[str, Any] = {}
-    expires_s: Annotated[float, Field(gt=0, le=2_592_000, description="Then `on_expiry` is the answer.")] = 86_400
+    expires_s: Annotated[float, Field(gt=0, le=EXPIRES_MAX_S, description="Then `on_expiry` is the answer.")] = (
+        EXPIRES_S
+    )
     on_expiry: Literal["approve", "reject"] = "reject"
 
 

@@ -1,0 +1,190 @@
+"""The agent workflow on the real engine, asking the fake provider through the gateway and the real SDKs."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from models.tasks import Status
+from tests.engine.conftest import Begin, Lab, begin, lab, quick
+from tests.llm.conftest import NO_REDIS, WIRES, as_text, provider
+from tests.llm.fake import CACHED, INPUT, OUTPUT, TEXT, CallTool, Drop, FakeProvider, Hang
+from tests.llm.fake import Status as Refuse
+from worker import llm
+from worker.llm.hub import Gateway
+from worker.testing import running_engine
+from worker.workflows import WORKFLOWS
+
+__all__ = ["begin", "lab", "quick"]
+
+pytestmark = pytest.mark.stack
+EACH = pytest.mark.parametrize("wire", WIRES)
+SECRET = "sk-never-to-be-recorded-anywhere"
+
+Use = Callable[..., None]
+
+
+@pytest.fixture
+def use(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Let the process's gateway have these providers."""
+
+    def use(*providers: Any, **settings: Any) -> None:
+        given = {"providers": list(providers), "model_wait_max_s": 0.05, "redis_url": NO_REDIS, **settings}
+        monkeypatch.setattr(llm, "_gateway", Gateway(quick.model_copy(update=given)))
+
+    return use
+
+
+def everything(lab: Lab, task: Any) -> str:
+    """All that is recorded of a task, as text."""
+    return as_text(
+        [lab.task(task).error, lab.task(task).result, lab.events(task), [*map(dict, lab.steps(task).values())]]
+    )
+
+
+@EACH
+async def test_a_task_with_a_tool_succeeds_and_its_steps_know_what_they_used(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    use(provider(fake, wire, keys=(SECRET,)))
+    fake.script.append(CallTool("calculator", {"expression": "6 * 7"}))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "6 * 7?", "model": "p:m1", "tools": ["calculator"]})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert ended.status == Status.SUCCEEDED, ended.error
+    assert (ended.result["text"], ended.result["model"], ended.result["synthetic"]) == (TEXT, "p:m1", False)
+    assert (ended.result["usage"]["input_tokens"], ended.result["usage"]["output_tokens"]) == (2 * INPUT, 2 * OUTPUT)
+    steps = lab.steps(task)
+    assert list(steps) == ["model:1", "tool:1:calculator", "model:2"]
+    used = steps["model:1"]["usage"]
+    assert (used["usage"]["input"], used["usage"]["cached"], used["usage"]["output"]) == (INPUT, CACHED, OUTPUT)
+    assert (used["model"], used["key"], used["cost"]["source"]) == ("p:m1", "p/1", "unpriced")
+    assert "42" in as_text(fake.seen[1].body)
+    assert SECRET not in everything(lab, task)
+
+
+@EACH
+async def test_structured_output_arrives_over_every_wire(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    use(provider(fake, wire))
+    fake.script.append(CallTool("final_result", {"answer": 42}))
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "6 * 7?", "model": "p:m1", "output_schema": schema})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert ended.status == Status.SUCCEEDED, ended.error
+    assert ended.result["data"] == {"answer": 42}
+    assert [tool.get("name") or tool["function"]["name"] for tool in fake.seen[0].body["tools"]] == ["final_result"]
+
+
+@EACH
+async def test_a_stream_that_broke_after_it_was_shown_starts_anew_for_all_to_see(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    use(provider(fake, wire))
+    fake.script.append(Drop(5))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello", "model": "p:m1"})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert (ended.status, ended.result["text"]) == (Status.SUCCEEDED, TEXT)
+    types = lab.types(task)
+    shown = [each for each in types if each in ("step.started", "model.started", "step.failed", "model.completed")]
+    once = ["step.started", "model.started"]
+    assert shown == [*once, "step.failed", *once, "model.completed"]
+    assert lab.dense(task)
+
+
+async def test_another_model_taking_over_is_an_event_of_the_step(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(
+        provider(fake, "messages", "first", ("bad",)),
+        provider(fake, "chat", "second", ("good",)),
+        model="first:a,second:b",
+    )
+    fake.by_key["bad"] = Refuse(529)
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello"})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert (ended.status, ended.result["model"]) == (Status.SUCCEEDED, "second:b")
+    (told,) = [frame["data"] for frame in lab.events(task) if frame["type"] == "model.fallback"]
+    assert (told["from"], told["to"], told["code"]) == ("first:a", "second:b", "model_unavailable")
+
+
+@EACH
+async def test_a_task_without_an_accepted_key_fails_and_shows_none(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    use(provider(fake, wire, keys=(SECRET,)))
+    fake.by_key[SECRET] = Refuse(401, message=f"Incorrect API key provided: {SECRET}")
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello", "model": "p:m1"})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert (ended.status, ended.error["code"], ended.error["retryable"]) == (Status.FAILED, "model_key_refused", False)
+    assert len(fake.seen) == 1
+    assert SECRET not in everything(lab, task)
+
+
+async def test_a_rate_limit_makes_the_task_wait_as_long_as_the_provider_says(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(provider(fake, "chat", keys=("waiting-key",)))
+    fake.script.append(Refuse(429, {"Retry-After": "1"}))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello", "model": "p:m1"})
+        await engine.execute(task.run_id)
+        assert lab.task(task).status == Status.WAITING
+        ended = await lab.ended(task)
+    assert ended.status == Status.SUCCEEDED
+    assert len(fake.seen) == 2
+
+
+@EACH
+async def test_cancelling_a_task_hangs_up_on_the_provider(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, begin: Begin, wire: str
+) -> None:
+    use(provider(fake, wire))
+    fake.script.append(Hang(5))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello", "model": "p:m1"})
+        running = begin(engine, task.run_id)
+        await lab.until(lambda: "model.started" in lab.types(task))
+        async with asyncio.timeout(10):
+            await fake.reached.wait()
+            lab.ask("cancel", task)
+            await fake.gone.wait()
+        await running
+        assert lab.task(task).status == Status.CANCELLED
+
+
+async def test_a_request_the_provider_refuses_fails_the_task_with_the_provider_s_words(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(provider(fake, "chat"))
+    fake.script.append(Refuse(400, message="this model takes no tools"))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello", "model": "p:m1"})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert (ended.status, ended.error["code"], ended.error["status"]) == (Status.FAILED, "model_request_refused", 400)
+    assert "this model takes no tools" in ended.error["message"]
+
+
+async def test_a_name_that_is_not_configured_fails_the_task_with_those_that_are(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(provider(fake, "chat"))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "hello", "model": "q:m1"})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert (ended.status, ended.error["code"]) == (Status.FAILED, "model_unknown")
+    assert "the providers offline, p" in ended.error["message"]

@@ -1,0 +1,108 @@
+"""Runs an agent to its end: model, tools, model, until it answers; every call is a step of the journal."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_ai import Agent, UsageLimits
+from pydantic_ai.exceptions import UnexpectedModelBehavior
+from pydantic_ai.models import Model
+from pydantic_ai.settings import ModelSettings
+
+from models.repositories.approvals import EXPIRES_S
+from worker.agent import output
+from worker.agent.durable import JournalDurability, ModelSteps
+from worker.agent.gate import Gate
+from worker.agent.limits import Limits, Tally
+from worker.agent.toolset import REPAIRS_MAX, JournaledTools
+from worker.context import RunContext
+from worker.errors import InputRefused, StepFailed
+from worker.tools.registry import Registry, built_in
+
+ModelOf = Callable[[str | None], Model]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What an agent is to do.
+
+    Attributes:
+        prompt: the request.
+        instructions: how to go about it.
+        model: name of the model; None for the configured one.
+        tools: names of the tools it may use.
+        output_schema: JSON schema of an object to answer with; None for text.
+        limits: how far it may go.
+        temperature: passed on to the model.
+        approve: tools whose calls a person must approve; `unsafe` stands for every unsafe call.
+        approval_expires_s: seconds until a call nobody approved is rejected.
+    """
+
+    prompt: str
+    instructions: str | None = None
+    model: str | None = None
+    tools: tuple[str, ...] = ()
+    output_schema: dict[str, Any] | None = None
+    limits: Limits = field(default_factory=Limits)
+    temperature: float | None = None
+    approve: frozenset[str] = frozenset()
+    approval_expires_s: float = EXPIRES_S
+
+
+async def run_agent(
+    ctx: RunContext, given: Assignment, model_of: ModelOf, registry: Registry | None = None
+) -> dict[str, Any]:
+    """Run an agent and return `text` or `data`, and what it used.
+
+    Args:
+        ctx: the run; another attempt with the same assignment goes on where this one ended.
+        given: what to do.
+        model_of: gives the model of a name.
+        registry: the tools there are; the built-in ones by default.
+
+    Raises:
+        InputRefused: a tool this worker does not have.
+        StepFailed: `limit_exceeded`, `model_misbehaved`, or an error of the model's own.
+        Parked: a tool call is in doubt or to be approved, or the run was asked to let go.
+    """
+    tally = Tally(given.limits)
+    try:
+        chosen = (registry or built_in()).chosen(given.tools)
+    except KeyError as error:
+        raise InputRefused(error.args[0]) from None
+    tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s))
+    agent = _agent(given, model_of(given.model), ModelSteps(ctx, tally), tools)
+    # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
+    unlimited = UsageLimits(request_limit=None)
+    try:
+        done = await agent.run(given.prompt, usage_limits=unlimited)
+    except UnexpectedModelBehavior as error:
+        raise _misbehaved(error, tally) from error
+    answer = {"text": done.output} if given.output_schema is None else {"data": dict(done.output)}
+    return answer | tally.so_far()
+
+
+def _agent(given: Assignment, model: Model, steps: ModelSteps, tools: JournaledTools) -> Agent[object, Any]:
+    settings = ModelSettings() if given.temperature is None else ModelSettings(temperature=given.temperature)
+    agent: Agent[object, Any] = Agent(
+        model,
+        name="agent",
+        output_type=output.output_type(given.output_schema),
+        instructions=given.instructions,
+        model_settings=settings,
+        retries={"tools": REPAIRS_MAX, "output": output.REPAIRS_MAX},
+        toolsets=[tools],
+        capabilities=[JournalDurability(steps)],
+    )
+    if given.output_schema is not None:
+        agent.output_validator(output.checker(given.output_schema))
+    return agent
+
+
+def _misbehaved(error: UnexpectedModelBehavior, tally: Tally) -> StepFailed:
+    cause = f" ({str(error.__cause__)[:500]})" if error.__cause__ else ""
+    message = f"the model could not be brought to a usable answer: {str(error)[:500]}{cause}"
+    return StepFailed(message, code="model_misbehaved", done={**tally.so_far(), "text": tally.text[:4000]})

@@ -1,0 +1,98 @@
+"""What worker processes tell each other about keys and providers: a notice in Redis, with an end.
+
+Redis is expendable: what can't be told or heard is found out by each process for itself. After a failure Redis
+is left alone for a while, so that no call of a model waits for it.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from config.settings import Settings
+from worker.llm.providers import Key
+
+PREFIX = "umbel:llm:"
+#: The most a call of a model waits for Redis.
+PATIENCE_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Line:
+    """One loop's way to Redis."""
+
+    client: "redis.asyncio.Redis"
+    pause_until: float = 0.0
+    telling: set["asyncio.Task[None]"] = field(default_factory=set)
+
+
+class Board:
+    """Notices by name: a code, and for how long it holds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.redis_url.get_secret_value()
+        self._pause_s = settings.redis_pause_s
+        self._pepper = settings.key_pepper.get_secret_value().encode()
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+    def name_of(self, key: Key) -> str:
+        """Return what a key is called on the board: the same in all processes, and no way back to it."""
+        return "key:" + hmac.new(self._pepper, key.secret.get_secret_value().encode(), hashlib.sha256).hexdigest()[:24]
+
+    def tell(self, name: str, code: str, seconds: float) -> None:
+        """Put up a notice in the background; never raises."""
+        line = self._line()
+        task = asyncio.get_running_loop().create_task(self._tell(line, name, code, seconds))
+        line.telling.add(task)
+        task.add_done_callback(line.telling.discard)
+
+    async def hear(self, names: Sequence[str]) -> Mapping[str, tuple[str, float]]:
+        """Return the notices there are under these names, with the seconds they still hold; never raises."""
+        line = self._line()
+        if asyncio.get_running_loop().time() < line.pause_until:
+            return {}
+        try:
+            async with asyncio.timeout(PATIENCE_S), line.client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.get(PREFIX + name)
+                    pipe.pttl(PREFIX + name)
+                found = await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._leave_alone(line, error)
+            return {}
+        pairs = zip(names, found[::2], found[1::2], strict=True)
+        return {name: (code.decode(), left / 1000) for name, code, left in pairs if code and left > 0}
+
+    async def close(self) -> None:
+        """Let go of the running loop's connections, once what was to be told is told."""
+        line = self._lines.pop(asyncio.get_running_loop(), None)
+        if line is not None:
+            await asyncio.gather(*line.telling)
+            await line.client.aclose()
+
+    async def _tell(self, line: _Line, name: str, code: str, seconds: float) -> None:
+        if asyncio.get_running_loop().time() < line.pause_until:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await line.client.set(PREFIX + name, code, px=max(int(seconds * 1000), 1))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._leave_alone(line, error)
+
+    def _leave_alone(self, line: _Line, error: Exception) -> None:
+        line.pause_until = asyncio.get_running_loop().time() + self._pause_s
+        log.info("model keys and providers are not shared for now", extra={"reason": type(error).__name__})
+
+    def _line(self) -> _Line:
+        loop = asyncio.get_running_loop()
+        if loop not in self._lines:
+            self._lines[loop] = _Line(redis.asyncio.Redis.from_url(self._url))
+        return self._lines[loop]

@@ -1,0 +1,118 @@
+"""The gateway: gives models by name, and falls back along a chain of them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic_ai.exceptions import FallbackExceptionGroup
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import RunContext
+
+from config.settings import Settings
+from worker.llm.board import Board
+from worker.llm.clients import Clients
+from worker.llm.errors import ModelFailed
+from worker.llm.providers import Catalogue, ModelRef, catalogue
+from worker.llm.serving import Patience, Serving
+from worker.llm.standing import Standing
+
+
+class ChainModel(FallbackModel):
+    """Asks the models of a chain in order, until one answers.
+
+    Raises, from every request:
+        ModelFailed: the last one's error if nothing helps by waiting, else one that may pass; `tried` has all.
+    """
+
+    def __init__(self, name: str, models: list[Model]) -> None:
+        super().__init__(*models, fallback_on=_falls_back)
+        self._name = name
+
+    @property
+    def model_name(self) -> str:
+        """`provider:model`, or several by comma."""
+        return self._name
+
+    @property
+    def model_id(self) -> str:
+        """The same."""
+        return self._name
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """Return the first whole answer."""
+        try:
+            return await super().request(messages, model_settings, model_request_parameters)
+        except FallbackExceptionGroup as group:
+            raise _one_of(group) from None
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncIterator[StreamedResponse]:
+        """Hand over the first answer that begins."""
+        try:
+            async with super().request_stream(
+                messages, model_settings, model_request_parameters, run_context
+            ) as response:
+                yield response
+        except FallbackExceptionGroup as group:
+            raise _one_of(group) from None
+
+
+class Gateway:
+    """All models of this process: the catalogue, the state of keys and providers, the connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.catalogue: Catalogue = catalogue(settings)
+        self._settings = settings
+        self._clients = Clients(settings.model_timeout_s, settings.model_answer_max_bytes, settings.offline_scenario)
+        self._board = Board(settings)
+        self._standings = {name: Standing(each, self._board) for name, each in self.catalogue.providers.items()}
+
+    def model(self, name: str | None = None) -> Model:
+        """Return the model of this name, for use on the running loop.
+
+        Args:
+            name: `provider:model`, or several by comma to fall back along; None for the configured ones.
+
+        Raises:
+            NoModelConfigured: nothing is named and nothing is configured.
+            UnknownModel: a name that is not configured; the message says what is.
+        """
+        chain = self.catalogue.chain(name)
+        models: list[Model] = [self._serving(ref, last=ref is chain[-1]) for ref in chain]
+        return ChainModel(",".join(ref.name for ref in chain), models)
+
+    def _serving(self, ref: ModelRef, *, last: bool) -> Serving:
+        patience = Patience(self._settings.model_retries, self._settings.model_wait_max_s, last)
+        return Serving(ref, self._clients, self._standings[ref.provider.name], patience)
+
+    async def close(self) -> None:
+        """Close the running loop's connections."""
+        await self._clients.close()
+        await self._board.close()
+
+
+def _falls_back(error: Exception) -> bool:
+    return isinstance(error, ModelFailed) and error.falls_back
+
+
+def _one_of(group: FallbackExceptionGroup) -> ModelFailed:
+    """Choose the error to go on with: one that passes by waiting, else the first."""
+    failed = [error for error in group.exceptions if isinstance(error, ModelFailed)]
+    chosen = min(failed, key=lambda error: (not error.retryable, error.retry_after_s or 0.0))
+    if len(failed) > 1:
+        chosen.detail["tried"] = [{"model": error.detail.get("model"), "code": error.code} for error in failed]
+    return chosen

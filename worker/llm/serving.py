@@ -1,0 +1,274 @@
+"""One model at its provider, asked with whichever key is free, and again while that helps.
+
+An answer that has begun to stream is never asked for again here: what was shown can't be taken back, so the
+step fails and is restarted for all to see.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponseStreamEvent
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import RunContext
+from pydantic_ai.usage import RequestUsage
+
+from worker.llm import costs, record, telling
+from worker.llm.clients import Clients
+from worker.llm.errors import (
+    ModelAnswerBroken,
+    ModelFailed,
+    ModelRateLimited,
+    ModelTimedOut,
+    ModelUnavailable,
+)
+from worker.llm.keys import KeyState, NoKey
+from worker.llm.providers import ModelRef
+from worker.llm.record import Attempt
+from worker.llm.standing import Standing
+from worker.llm.taxonomy import Action, Verdict, verdict_on
+
+#: First pause before the same is tried again; it doubles, and is spread so that many runs do not come at once.
+PAUSE_S = 0.5
+
+T = TypeVar("T")
+Ask = Callable[[Model, AsyncExitStack], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often to try again, how long to wait inside a step, and whether a model to fall back to is left."""
+
+    retries: int
+    wait_max_s: float
+    last: bool
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call's way through keys and retries: requests that failed, and those tried again after a pause."""
+
+    sent: int = 0
+    tries: int = 0
+    avoiding: set[str] = field(default_factory=set)
+    failed: ModelFailed | None = None
+
+
+@dataclass(slots=True)
+class _Try:
+    """One request with one key."""
+
+    ref: ModelRef
+    state: KeyState
+    started: float = field(default_factory=time.monotonic)
+
+    def note(self, outcome: str, status: int | None = None) -> None:
+        seconds = round(time.monotonic() - self.started, 3)
+        provider, model = self.ref.provider.name, self.ref.model
+        record.note(Attempt(provider, model, self.state.key.label, outcome, status, seconds))
+
+    def answered(self, usage: RequestUsage) -> None:
+        self.note("answered")
+        record.note_use(costs.tokens(usage), costs.cost(self.ref, usage))
+
+
+class Serving(WrapperModel):
+    """A model of pydantic-ai that asks one model of ours.
+
+    Raises, from every request:
+        ModelFailed: nothing helped; `falls_back` says whether another model may be asked.
+    """
+
+    def __init__(self, ref: ModelRef, clients: Clients, standing: Standing, patience: Patience) -> None:
+        super().__init__(clients.model(ref, ref.provider.keys[0]))
+        self.ref = ref
+        self._clients = clients
+        self._standing = standing
+        self._breaker = standing.breaker
+        self._patience = patience
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """Ask and return the whole answer."""
+
+        async def ask(model: Model, _: AsyncExitStack) -> ModelResponse:
+            return await model.request(messages, model_settings, model_request_parameters)
+
+        async with AsyncExitStack() as stack:
+            response, trying = await self._serve(ask, stack)
+            trying.answered(response.usage)
+            return response
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncIterator[StreamedResponse]:
+        """Ask and hand over the answer once it has begun."""
+
+        async def ask(model: Model, stack: AsyncExitStack) -> tuple[StreamedResponse, "_Begun"]:
+            opening = model.request_stream(messages, model_settings, model_request_parameters, run_context)
+            stream = await stack.enter_async_context(opening)
+            events = aiter(stream)
+            return stream, _Begun(await anext(events, None), events)
+
+        async with AsyncExitStack() as stack:
+            (stream, begun), trying = await self._serve(ask, stack)
+            # What __aiter__ of the stream hands out from now on; pydantic-ai's own fallback does the same.
+            stream._event_iterator = _Guarded(self, stream, begun, trying)
+            yield stream
+
+    async def _serve(self, ask: Ask[T], stack: AsyncExitStack) -> tuple[T, _Try]:
+        """Ask until there is an answer; what it holds open is closed with `stack`."""
+        call = _Call()
+        await self._standing.listen(self.ref.model)
+        while True:
+            async with AsyncExitStack() as attempt:
+                pause = self._closed(call)
+                try:
+                    state = attempt.enter_context(self._standing.ring.lease(self.ref.model, call.avoiding))
+                except NoKey as none:
+                    self._breaker.gave_up()
+                    pause = self._without_key(none, call)
+                else:
+                    trying = _Try(self.ref, state)
+                    try:
+                        answer = await ask(self._clients.model(self.ref, state.key), attempt)
+                    except Exception as error:
+                        pause = self._next(error, trying, call)
+                    except BaseException:
+                        self._breaker.gave_up()
+                        raise
+                    else:
+                        self._breaker.succeeded()
+                        stack.push_async_exit(attempt.pop_all())
+                        return answer, trying
+            await asyncio.sleep(pause)
+
+    def _closed(self, call: _Call) -> float:
+        """Raise if the provider is left alone now."""
+        wait = self._breaker.wait_s()
+        if wait:
+            if call.failed is not None:
+                raise call.failed
+            raise self._unsent(ModelUnavailable, wait, "is left alone for now")
+        return 0.0
+
+    def _without_key(self, none: NoKey, call: _Call) -> float:
+        """Return how long to wait for a key; raise if that is too long."""
+        call.tries += 1
+        worth_it = none.kind is ModelRateLimited and self._patience.last and call.tries <= self._patience.retries
+        if worth_it and none.wait_s <= self._patience.wait_max_s:
+            return none.wait_s + self._spread(0)
+        failed = call.failed
+        if failed is None or (none.kind.passes and not failed.retryable):
+            failed = self._unsent(none.kind, none.wait_s, "has no key that is free now")
+        elif failed.retryable:
+            failed.retry_after_s = none.wait_s or failed.retry_after_s
+        raise failed from None
+
+    def _unsent(self, kind: type[ModelFailed], wait_s: float, why: str) -> ModelFailed:
+        """Make the error of a call that was not even tried; it counts as an attempt, so that a fallback is told."""
+        record.note(Attempt(self.ref.provider.name, self.ref.model, None, kind.code, None, 0.0))
+        return self.failure(Verdict(Action.FALL_BACK, kind, retry_after_s=wait_s), why)
+
+    def _next(self, error: Exception, trying: _Try, call: _Call) -> float:
+        """Return how long to wait before the next try; raise if there is none."""
+        judged = self.judged(error, trying)
+        if judged is None:
+            raise error
+        verdict, call.failed = judged
+        call.sent += 1
+        if verdict.action is Action.ROTATE_KEY:
+            self._standing.rest(trying.state, self.ref.model, verdict)
+            if verdict.kind is not ModelRateLimited:
+                call.avoiding.add(trying.state.key.label)
+            if call.sent <= self._patience.retries + len(self._standing.ring.states):
+                return 0.0
+        if verdict.action is not Action.RETRY_SAME_KEY:
+            raise call.failed from None
+        call.tries += 1
+        asked_for = verdict.retry_after_s or 0.0
+        if call.tries > self._patience.retries or asked_for > self._patience.wait_max_s:
+            raise call.failed from None
+        return max(asked_for, self._spread(call.tries - 1))
+
+    def judged(self, error: Exception, trying: _Try) -> tuple[Verdict, ModelFailed] | None:
+        """Take note of an error; return what it means, or None if it is none of a model's."""
+        verdict = verdict_on(error)
+        if verdict is None:
+            self._breaker.gave_up()
+            return None
+        if verdict.kind in (ModelUnavailable, ModelTimedOut):
+            self._standing.failed()
+        else:
+            self._breaker.succeeded()
+        trying.note(verdict.kind.code, verdict.status)
+        return verdict, self.failure(verdict)
+
+    def failure(self, verdict: Verdict, happened: str | None = None) -> ModelFailed:
+        """Make our error of a verdict."""
+        return telling.failure(self.ref, verdict, happened)
+
+    def _spread(self, tries: int) -> float:
+        longest: float = min(PAUSE_S * 2.0**tries, self._patience.wait_max_s)
+        return longest * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, keeps no secret
+
+
+@dataclass(slots=True)
+class _Begun:
+    first: ModelResponseStreamEvent | None
+    rest: AsyncIterator[ModelResponseStreamEvent]
+
+
+class _Guarded:
+    """The events of an answer; errors come out as ours, and an end that is none is an error."""
+
+    def __init__(self, serving: Serving, stream: StreamedResponse, begun: _Begun, trying: _Try) -> None:
+        self._serving = serving
+        self._stream = stream
+        self._begun = begun
+        self._trying = trying
+        self._ended = False
+
+    def __aiter__(self) -> "_Guarded":
+        return self
+
+    async def __anext__(self) -> ModelResponseStreamEvent:
+        if (first := self._begun.first) is not None:
+            self._begun.first = None
+            return first
+        try:
+            return await anext(self._begun.rest)
+        except StopAsyncIteration:
+            self._end()
+            raise
+        except Exception as error:
+            judged = self._serving.judged(error, self._trying)
+            if judged is None:
+                raise
+            raise judged[1] from None
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        answer = self._stream.get()
+        why = answer.finish_reason or (answer.provider_details or {}).get("finish_reason")
+        if not why and not self._stream.cancelled:
+            self._trying.note(ModelAnswerBroken.code)
+            raise self._serving.failure(Verdict(Action.FATAL, ModelAnswerBroken), "cut its answer short") from None
+        self._trying.answered(answer.usage)

@@ -1,0 +1,69 @@
+"""How a provider stands: which of its keys rest, whether it is left alone; shared between processes."""
+
+import asyncio
+
+from worker.llm import errors, keys
+from worker.llm.board import Board
+from worker.llm.breaker import Breaker
+from worker.llm.keys import KeyRing, KeyState
+from worker.llm.providers import Kind, Provider
+from worker.llm.taxonomy import Verdict
+
+#: How long what was heard from other processes is taken for news.
+NEWS_S = 1.0
+_KINDS = {
+    each.code: each
+    for each in (errors.ModelRateLimited, errors.ModelQuotaUsedUp, errors.ModelKeyRefused, errors.ModelMissing)
+}
+
+
+class Standing:
+    """A provider's keys and its circuit breaker."""
+
+    def __init__(self, provider: Provider, board: Board) -> None:
+        self.ring = KeyRing(provider.keys)
+        self.breaker = Breaker(provider.name)
+        self._provider = provider
+        self._board = board
+        self._heard: dict[str, float] = {}
+
+    async def listen(self, model: str) -> None:
+        """Take over what other processes found out, unless that was done just now."""
+        now = asyncio.get_running_loop().time()
+        if self._provider.kind is Kind.OFFLINE or now < self._heard.get(model, 0.0):
+            return
+        self._heard[model] = now + NEWS_S
+        places = {self._place(state, about): (state, about) for state in self.ring.states for about in ("", model)}
+        found = await self._board.hear([self._down, *places])
+        for name, (code, left) in found.items():
+            if name == self._down:
+                self.breaker.told(left)
+            elif code in _KINDS:
+                state, about = places[name]
+                self.ring.rest(state, about, _KINDS[code], left)
+
+    def failed(self) -> None:
+        """Count a failure of the provider as a whole."""
+        pause = self.breaker.failed()
+        if pause:
+            self._board.tell(self._down, errors.ModelUnavailable.code, pause)
+
+    def rest(self, state: KeyState, model: str, verdict: Verdict) -> None:
+        """Leave a key alone that is of no use now, for as long as its provider's reason lasts."""
+        about = ""
+        if verdict.kind is errors.ModelRateLimited:
+            seconds = keys.RATE_REST_S if verdict.retry_after_s is None else verdict.retry_after_s
+        elif verdict.kind is errors.ModelQuotaUsedUp:
+            seconds = keys.QUOTA_REST_S
+        else:
+            seconds = keys.REFUSED_REST_S
+            about = model if verdict.status in (403, 404) else ""
+        rests = self.ring.rest(state, about, verdict.kind, seconds)
+        self._board.tell(self._place(state, about), verdict.kind.code, rests)
+
+    @property
+    def _down(self) -> str:
+        return f"provider:{self._provider.name}"
+
+    def _place(self, state: KeyState, about: str) -> str:
+        return f"{self._board.name_of(state.key)}:{about}"

@@ -1,0 +1,173 @@
+"""What a tool is, what it is handed, and what it gives back."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.tasks import Effect
+
+#: Time limit of a call in seconds, unless the tool says otherwise; and the bounds of what it may say.
+TIMEOUT_S = 30.0
+TIMEOUT_MIN_S = 1.0
+TIMEOUT_MAX_S = 300.0
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ToolResult(BaseModel):
+    """What a call gave, in one of three shapes; this is what is recorded and shown to the model.
+
+    Attributes:
+        kind: which of the fields is set.
+        text: for `text`.
+        data: for `data`, any JSON value.
+        error: for `error`, with `code` and `message`.
+        truncated: whether the size cap cut something off.
+    """
+
+    kind: Literal["text", "data", "error"]
+    text: str | None = None
+    data: Any = None
+    error: dict[str, Any] | None = None
+    truncated: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the recorded form, without what is not set; `data` stays even when it is null."""
+        value: dict[str, Any] = {"kind": self.kind, self.kind: getattr(self, self.kind)}
+        return value | ({"truncated": True} if self.truncated else {})
+
+
+def text(value: str) -> ToolResult:
+    """Make a result of text."""
+    return ToolResult(kind="text", text=value)
+
+
+def data(value: Any) -> ToolResult:
+    """Make a result of a JSON value."""
+    return ToolResult(kind="data", data=value)
+
+
+class ToolError(Exception):
+    """A tool could not do what it was asked; the model is told, and may try something else.
+
+    Attributes:
+        ambiguous: whether the effect may have happened although the call failed.
+    """
+
+    code: ClassVar[str] = "tool_failed"
+
+    def __init__(self, message: str, *, ambiguous: bool = False, **detail: Any) -> None:
+        super().__init__(message)
+        self.ambiguous = ambiguous
+        self.detail = detail
+
+    def as_result(self) -> ToolResult:
+        """Return what is recorded of this error."""
+        return ToolResult(kind="error", error={"code": self.code, "message": str(self), **self.detail})
+
+
+class ArgumentsRefused(ToolError):
+    """The arguments do not fit the tool's schema; nothing ran."""
+
+    code = "tool_arguments"
+
+
+class NotPermitted(ToolError):
+    """The run may not use this tool."""
+
+    code = "tool_forbidden"
+
+
+class TimedOut(ToolError):
+    """The call took longer than its time limit."""
+
+    code = "tool_timeout"
+
+
+class Refused(ToolError):
+    """The tool's own rules forbid this call."""
+
+    code = "tool_refused"
+
+
+class Broken(ToolError):
+    """The tool raised something nobody declared: a bug."""
+
+    code = "tool_broken"
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """One call of a tool, as the tool and the middleware see it.
+
+    Attributes:
+        tool: what is called.
+        args: its validated arguments.
+        effect: what repeating this call would do.
+        idempotency_key: the same on every try; send it along to the other side.
+        attempt: which try this is, from 1.
+        allowed: names the run may use.
+        began: when it was begun, on the monotonic clock; set by the audit.
+    """
+
+    tool: "Tool"
+    args: Any
+    effect: Effect
+    idempotency_key: str
+    attempt: int = 1
+    allowed: frozenset[str] = frozenset()
+    began: float = 0.0
+
+
+EffectOf = Callable[[Any], Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something a model may call.
+
+    Attributes:
+        name: what the model calls it by.
+        description: told to the model; also the page's text.
+        arguments: pydantic model of the arguments; its JSON schema goes to the model.
+        effect: what repeating a call would do, or a function of the arguments that says so.
+        run: does it and returns text, a JSON value or a ToolResult; raises ToolError.
+        timeout_s: time limit of one call in seconds, 1 to 300.
+    """
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    effect: Effect | EffectOf
+    run: Callable[[Any, ToolCall], Awaitable[Any]]
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        if not TIMEOUT_MIN_S <= self.timeout_s <= TIMEOUT_MAX_S:
+            raise ValueError(f"{self.name}: a time limit is {TIMEOUT_MIN_S:g} to {TIMEOUT_MAX_S:g} s")
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+    def validate(self, raw: Any) -> Any:
+        """Return the arguments as the tool's model.
+
+        Raises:
+            ArgumentsRefused: they do not fit; the message names each field at fault.
+        """
+        try:
+            return self.arguments.model_validate(raw)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in error.errors()]
+            raise ArgumentsRefused(f"{self.name} was not called: {'; '.join(faults[:10])}") from None
+
+    def effect_of(self, args: Any) -> Effect:
+        """Return what repeating the call with these arguments would do."""
+        return self.effect if isinstance(self.effect, Effect) else self.effect(args)

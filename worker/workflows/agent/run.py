@@ -1,0 +1,28 @@
+"""Carries out an agent task with the configured models and the built-in tools."""
+
+from worker import llm
+from worker.agent.limits import Limits
+from worker.agent.loop import Assignment, run_agent
+from worker.context import RunContext
+from worker.workflows.agent.schemas import AgentInput, AgentResult
+
+
+async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
+    """Run the agent to its answer."""
+    return AgentResult.model_validate(await run_agent(ctx, assignment(given), (await llm.ready()).model))
+
+
+def assignment(given: AgentInput) -> Assignment:
+    """Return the task's input in the loop's terms."""
+    limits = given.limits
+    return Assignment(
+        prompt=given.prompt,
+        instructions=given.instructions,
+        model=given.model,
+        tools=tuple(given.tools),
+        output_schema=given.output_schema,
+        limits=Limits(limits.max_steps, limits.max_tool_calls, limits.max_tokens),
+        temperature=given.temperature,
+        approve=frozenset(given.approve),
+        approval_expires_s=given.approval_expires_s,
+    )

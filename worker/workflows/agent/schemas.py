@@ -1,0 +1,138 @@
+"""Input and result of the agent workflow. The front imports this: it loads no SDK and no tool."""
+
+import json
+from typing import Annotated, Any
+
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
+from worker.tools import BUILT_IN
+
+#: In `approve`: every call that is unsafe to repeat.
+UNSAFE = "unsafe"
+SCHEMA_MAX = 50_000
+EXPANDED_MAX = 10_000
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AgentLimits(_Strict):
+    """How far the agent may go; beyond it the task fails with `limit_exceeded` and what was done so far."""
+
+    max_steps: Annotated[int, Field(ge=1, le=200, description="Calls of the model.")] = 20
+    max_tool_calls: Annotated[int, Field(ge=0, le=1000, description="Calls of tools.")] = 50
+    max_tokens: Annotated[int, Field(ge=1, description="Input and output tokens together.")] | None = None
+
+
+class AgentInput(_Strict):
+    """What the agent is to do, and with what."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
+    instructions: Annotated[str, Field(max_length=50_000)] | None = None
+    model: Annotated[str, Field(max_length=200, description="A configured model; without it the default.")] | None = (
+        None
+    )
+    tools: Annotated[list[str], Field(max_length=64, description="Names of the tools it may use.")] = []
+    output_schema: dict[str, Any] | None = Field(None, description="JSON schema of the object to answer with.")
+    limits: AgentLimits = AgentLimits()
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    approve: Annotated[
+        list[str], Field(max_length=65, description="Tools a person must approve each call of; `unsafe`: unsafe calls.")
+    ] = []
+    approval_expires_s: Annotated[
+        float, Field(gt=0, le=EXPIRES_MAX_S, description="A call nobody approved by then is rejected.")
+    ] = EXPIRES_S
+
+    @field_validator("tools")
+    @classmethod
+    def _known(cls, tools: list[str]) -> list[str]:
+        if unknown := sorted(set(tools) - set(BUILT_IN)):
+            raise ValueError(f"there is no tool {', '.join(unknown)[:200]}; there are {', '.join(BUILT_IN)}")
+        return tools
+
+    @model_validator(mode="after")
+    def _approvable(self) -> "AgentInput":
+        allowed = {UNSAFE, *self.tools}
+        if unknown := sorted(set(self.approve) - allowed):
+            raise ValueError(f"approve takes {', '.join(sorted(allowed))}; not {', '.join(unknown)[:200]}")
+        return self
+
+    @field_validator("output_schema")
+    @classmethod
+    def _usable(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is not None:
+            _check(schema)
+        return schema
+
+
+class AgentResult(BaseModel):
+    """The answer, and what it took."""
+
+    text: str | None = None
+    data: dict[str, Any] | None = None
+    model: str | None
+    usage: dict[str, int]
+    steps: int
+    tool_calls: int
+    synthetic: bool = Field(description="Whether a scripted model answered instead of a real one.")
+
+
+def _check(schema: dict[str, Any]) -> None:
+    if schema.get("type") != "object":
+        raise ValueError('the schema must be of an object: {"type": "object", "properties": …}')
+    try:
+        if len(json.dumps(schema)) > SCHEMA_MAX:
+            raise ValueError(f"the schema is longer than {SCHEMA_MAX} characters")
+        _Expanded(schema).check()
+        jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions())
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, TypeError) as error:
+        raise ValueError(f"not a usable JSON schema: {str(error).splitlines()[0][:300]}") from None
+    except RecursionError:
+        raise ValueError("the schema is nested too deeply") from None
+
+
+class _Expanded:
+    """A schema with its references put in place, which is how models are given it: finite, and not too large."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        given = schema.get("$defs")
+        self._definitions: dict[str, Any] = given if isinstance(given, dict) else {}
+        self._body = {key: value for key, value in schema.items() if key != "$defs"}
+        self._sizes: dict[str, int] = {}
+        self._inside: list[str] = []
+
+    def check(self) -> None:
+        for name in self._definitions:
+            self._definition(name)
+        if self._size(self._body) > EXPANDED_MAX:
+            raise ValueError(f"the schema has more than {EXPANDED_MAX} parts once its $defs are put in place")
+
+    def _size(self, part: Any) -> int:
+        if isinstance(part, list):
+            return 1 + sum(map(self._size, part))
+        if not isinstance(part, dict):
+            return 1
+        reference = part.get("$ref")
+        referred = self._definition(_name(reference)) if isinstance(reference, str) else 0
+        return 1 + referred + sum(map(self._size, part.values()))
+
+    def _definition(self, name: str) -> int:
+        if name in self._inside:
+            raise ValueError(f"$defs may not refer to themselves ({name[:100]})")
+        if name not in self._definitions:
+            raise ValueError(f"a $ref must name one of the schema's own $defs; there is no {name[:100]!r}")
+        if name not in self._sizes:
+            self._inside.append(name)
+            self._sizes[name] = self._size(self._definitions[name])
+            self._inside.pop()
+        return self._sizes[name]
+
+
+def _name(reference: str) -> str:
+    name = reference.removeprefix("#/$defs/")
+    if name == reference:
+        raise ValueError(f"a $ref must name one of the schema's own $defs, not {reference[:100]!r}")
+    return name
