@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from config.settings import Settings
 from models.repositories.tasks import NewTask
+from web.agents import filled
 from web.errors import Invalid
 from web.explain import explain
 from web.schemas.tasks import SubmitTask
@@ -22,13 +23,14 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     """Check the body against its workflow and return what to submit.
 
     Raises:
-        Invalid: the workflow is unknown, its input is wrong or the Idempotency-Key is malformed.
+        Invalid: the workflow or the agent is unknown, the input is wrong or the Idempotency-Key is malformed.
     """
-    check_input(body.workflow, body.input)
+    given = filled(body.workflow, body.input)
+    check_input(body.workflow, given)
     key = idempotency_key()
     return NewTask(
         workflow=body.workflow,
-        input=body.input,
+        input=given,
         tags=body.tags,
         metadata=body.metadata,
         priority=body.priority,

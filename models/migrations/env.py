@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import text
 
 import models.accounts
+import models.agents
 import models.artifacts
 import models.events
 import models.outbox

@@ -27,10 +27,9 @@ class AgentLimits(_Strict):
     max_tokens: Annotated[int, Field(ge=1, description="Input and output tokens together.")] | None = None
 
 
-class AgentInput(_Strict):
-    """What the agent is to do, and with what."""
+class AgentDefinition(_Strict):
+    """How an agent goes about its work; can be kept under a name."""
 
-    prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
     instructions: Annotated[str, Field(max_length=50_000)] | None = None
     model: Annotated[str, Field(max_length=200, description="A configured model; without it the default.")] | None = (
         None
@@ -54,7 +53,7 @@ class AgentInput(_Strict):
         return tools
 
     @model_validator(mode="after")
-    def _approvable(self) -> "AgentInput":
+    def _approvable(self) -> "AgentDefinition":
         allowed = {UNSAFE, *self.tools}
         if unknown := sorted(set(self.approve) - allowed):
             raise ValueError(f"approve takes {', '.join(sorted(allowed))}; not {', '.join(unknown)[:200]}")
@@ -66,6 +65,13 @@ class AgentInput(_Strict):
         if schema is not None:
             _check(schema)
         return schema
+
+
+class AgentInput(AgentDefinition):
+    """What the agent is to do. With `agent`, what is not given here is taken from that definition at submit."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
+    agent: Annotated[str, Field(max_length=63, description="Name of a configured agent.")] | None = None
 
 
 class AgentResult(BaseModel):

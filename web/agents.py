@@ -1,0 +1,37 @@
+"""Fills a task's input from the agent it names, so that the task keeps its own copy of the definition."""
+
+from typing import Any
+
+from flask import g
+
+from models.errors import NotFound
+from models.repositories import agents
+from models.scope import AccountScope
+from web.errors import Invalid
+from web.services import services
+
+#: The workflow whose tasks may name an agent.
+WORKFLOW = "agent"
+
+
+def filled(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the input with what it leaves out taken from the agent it names; other input as it is.
+
+    Raises:
+        Invalid: the account has no such agent; the names it has are told.
+    """
+    name = given.get("agent") if workflow == WORKFLOW else None
+    if not isinstance(name, str):
+        return given
+    definition = services().database.read(lambda connection: _definition(connection, g.scope, name))
+    if isinstance(definition, list):
+        wrong = {"field": "input.agent", "message": f"Unknown agent {name[:63]!r}", "allowed": definition}
+        raise Invalid("There is no such agent.", [wrong])
+    return {key: value for key, value in definition.items() if key != "description"} | given
+
+
+def _definition(connection: Any, scope: AccountScope, name: str) -> dict[str, Any] | list[str]:
+    try:
+        return agents.get(connection, scope, name).definition
+    except NotFound:
+        return agents.names(connection, scope)
