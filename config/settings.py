@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     tool_http_hosts: list[str] = Field(
         [], description="`host:port` pairs the http_request tool may reach although they are not public (a JSON list)."
     )
+    mcp_servers: str = Field("", description="File of `mcpServers` JSON whose tools agents may use; see [MCP](mcp.md).")
     crash_point: str = Field("", description="Development only: kill the worker at this named point (fault tests).")
 
     @field_validator("providers")

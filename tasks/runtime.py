@@ -8,7 +8,7 @@ import redis.asyncio
 from config.settings import Settings, get_settings
 from models.database import connect
 from tasks import dispatch
-from worker import http, llm
+from worker import http, llm, mcp
 from worker.engine import Engine
 from worker.events import Publisher
 from worker.heartbeat import Heartbeat
@@ -44,6 +44,7 @@ class Runtime:
         await self.store.stop()
         await http.close()
         await llm.close()
+        await mcp.close()
 
 
 _current: Runtime | None = None

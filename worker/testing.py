@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings
 from models.database import connect
-from worker import http, llm
+from worker import http, llm, mcp
 from worker.context import RunContext
 from worker.engine import Engine
 from worker.events import Publisher
@@ -91,3 +91,4 @@ async def running_engine(
         await store.stop()
         await http.close()
         await llm.close()
+        await mcp.close()

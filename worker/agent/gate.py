@@ -48,7 +48,9 @@ class Gate:
         return self._verdict(tool, args, await self._ctx.approval(f"approve:{key}", request))
 
     def _needs(self, tool: Tool, args: Any) -> bool:
-        return tool.name in self._approve or (UNSAFE in self._approve and tool.effect_of(args) is Effect.UNSAFE)
+        if UNSAFE in self._approve and tool.effect_of(args) is Effect.UNSAFE:
+            return True
+        return not self._approve.isdisjoint(tool.known_as())
 
     @staticmethod
     def _verdict(tool: Tool, args: Any, said: Decision) -> Passed:

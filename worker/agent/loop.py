@@ -15,6 +15,7 @@ from worker.agent import output
 from worker.agent.durable import JournalDurability, ModelSteps
 from worker.agent.gate import Gate
 from worker.agent.limits import Limits, Tally
+from worker.agent.remote import is_remote, remote_tools, session
 from worker.agent.toolset import REPAIRS_MAX, JournaledTools
 from worker.context import RunContext
 from worker.errors import InputRefused, StepFailed
@@ -70,15 +71,18 @@ async def run_agent(
     """
     tally = Tally(given.limits)
     try:
-        chosen = (registry or built_in()).chosen(given.tools)
+        own = (registry or built_in()).chosen(name for name in given.tools if not is_remote(name))
     except KeyError as error:
         raise InputRefused(error.args[0]) from None
+    others = await remote_tools(ctx, filter(is_remote, given.tools))
+    chosen = dict(sorted((own | others).items()))
     tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s))
     agent = _agent(given, model_of(given.model), ModelSteps(ctx, tally), tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
     unlimited = UsageLimits(request_limit=None)
     try:
-        done = await agent.run(given.prompt, usage_limits=unlimited)
+        with session(ctx, others):
+            done = await agent.run(given.prompt, usage_limits=unlimited)
     except UnexpectedModelBehavior as error:
         raise _misbehaved(error, tally) from error
     answer = {"text": done.output} if given.output_schema is None else {"data": dict(done.output)}

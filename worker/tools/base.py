@@ -156,6 +156,10 @@ class Tool:
         """Return the JSON schema of the arguments."""
         return self.arguments.model_json_schema()
 
+    def known_as(self) -> frozenset[str]:
+        """Return the names that stand for this tool where tools are listed."""
+        return frozenset({self.name})
+
     def validate(self, raw: Any) -> Any:
         """Return the arguments as the tool's model.
 

@@ -1,6 +1,7 @@
 """Input and result of the agent workflow. The front imports this: it loads no SDK and no tool."""
 
 import json
+import re
 from typing import Annotated, Any
 
 import jsonschema_rs
@@ -11,6 +12,8 @@ from worker.tools import BUILT_IN
 
 #: In `approve`: every call that is unsafe to repeat.
 UNSAFE = "unsafe"
+#: A tool of an MCP server; which there are, only workers know.
+REMOTE = re.compile(r"[^.\s]{1,100}\.\S{1,200}")
 SCHEMA_MAX = 50_000
 EXPANDED_MAX = 10_000
 
@@ -48,8 +51,9 @@ class AgentDefinition(_Strict):
     @field_validator("tools")
     @classmethod
     def _known(cls, tools: list[str]) -> list[str]:
-        if unknown := sorted(set(tools) - set(BUILT_IN)):
-            raise ValueError(f"there is no tool {', '.join(unknown)[:200]}; there are {', '.join(BUILT_IN)}")
+        if unknown := sorted(name for name in set(tools) - set(BUILT_IN) if not REMOTE.fullmatch(name)):
+            known = f"there are {', '.join(BUILT_IN)}, and tools of MCP servers as server.tool or server.*"
+            raise ValueError(f"there is no tool {', '.join(unknown)[:200]}; {known}")
         return tools
 
     @model_validator(mode="after")
