@@ -183,7 +183,7 @@ class Journal:
         events = [*call.told, call.event(EventType.STEP_COMPLETED)]
         if call.text is not None:
             call.text.flush()
-            told = NewEvent(EventType.MODEL_COMPLETED, {"step": call.key, "text": call.text.text})
+            told = NewEvent(EventType.MODEL_COMPLETED, {"step": call.key, "text": call.text.text, **_used(call)})
             events.insert(0, told)
         try:
             await self.write([call.state(StepStatus.COMPLETED, result=result, usage=call.usage)], events)
@@ -249,6 +249,10 @@ class Journal:
         moved = await self.store.submit(self.hold.run_id, Grouped(_move, letting_go))
         self.publisher.publish(moved.frames)
         return moved
+
+
+def _used(call: StepCall) -> dict[str, Any]:
+    return {"used": call.usage} if call.usage else {}
 
 
 def _mark_retrieved(future: "asyncio.Future[Any]") -> None:
