@@ -29,6 +29,8 @@ class EventType(StrEnum):
     MODEL_STARTED = "model.started"
     MODEL_DELTA = "model.delta"
     MODEL_COMPLETED = "model.completed"
+    BUDGET_WARNING = "budget.warning"
+    BUDGET_EXCEEDED = "budget.exceeded"
     APPROVAL_REQUESTED = "approval.requested"
     MODEL_FALLBACK = "model.fallback"
     TOOL_CALLED = "tool.called"

@@ -56,6 +56,10 @@ class RunContext:
         """
         return await approvals.ask(self.journal, key, request)
 
+    def report(self, usage: dict[str, Any]) -> None:
+        """Set what the run has used in all: the task's `usage` once the run is let go of, however that is."""
+        self.journal.usage = usage
+
     async def sleep(self, key: str, seconds: float, *, data: dict[str, Any] | None = None) -> None:
         """Wait; a long wait frees the slot and survives any restart. Time counts from the first attempt.
 

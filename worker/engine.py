@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
@@ -160,10 +160,11 @@ class Engine:
         if move is None:
             move = await self._run(held)
         crash.reached(crash.Point.BEFORE_FINISH)
+        move = replace(move, usage=held.journal.usage)
         try:
             moved = await held.journal.move(move)
         except Malformed:
-            move = outcomes.failed(ResultRefused())
+            move = replace(outcomes.failed(ResultRefused()), usage=held.journal.usage)
             moved = await held.journal.move(move)
         crash.reached(crash.Point.AFTER_FINISH)
         return move, moved

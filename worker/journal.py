@@ -88,6 +88,7 @@ class Journal:
     step_timeout_s: float
     delta_every_s: float
     hold: Hold = field(init=False)
+    usage: dict[str, Any] = field(default_factory=dict)
     _recorded: dict[str, StepRow] = field(init=False)
     _claimed_at: float = field(default_factory=time.monotonic)
     _numbers: int = 0

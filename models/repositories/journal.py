@@ -88,7 +88,7 @@ WITH given AS (
 ), told AS (
     UPDATE tasks SET last_seq = last_seq + 1, status = given.status, waiting = given.waiting,
         result = given.result, error = given.error, finished_at = held.finished_at,
-        usage = CASE WHEN given.terminal THEN given.usage ELSE tasks.usage END
+        usage = CASE WHEN given.usage = '{}' THEN tasks.usage ELSE given.usage END
     FROM held JOIN given ON given.n = held.n WHERE tasks.id = held.task_id
     RETURNING held.n, held.due, held.id AS run_id, given.seq, given.event, given.data,
         tasks.id, tasks.account_id, clock_timestamp() AS at

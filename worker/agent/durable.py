@@ -6,6 +6,7 @@ effect. The run's code is replayed from the top; recorded steps answer without a
 
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic_ai.agent import Agent
@@ -26,7 +27,8 @@ from pydantic_ai.tools import RunContext as AgentContext
 
 from models.events import EventType
 from models.tasks import Effect
-from worker.agent.limits import MODEL_KEY, Tally, calls_of
+from worker.agent.budget import Budget
+from worker.agent.limits import COST_KEY, LIMIT_EXCEEDED, MODEL_KEY, Tally, calls_of
 from worker.context import RunContext
 from worker.errors import StepFailed
 from worker.events import TextStream
@@ -37,6 +39,8 @@ from worker.tools.chain import clean
 Body = Callable[[], Awaitable[object]]
 #: pydantic-ai's name for the tool by which a model hands over structured output.
 OUTPUT_TOOL = "final_result"
+#: Tools that are part of the loop itself.
+OWN = frozenset({OUTPUT_TOOL})
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +48,12 @@ log = logging.getLogger(__name__)
 class ModelSteps(JournalCallableOperationBackend[None]):
     """Carries out pydantic-ai's operations as journaled steps of one run."""
 
-    def __init__(self, ctx: RunContext, tally: Tally) -> None:
+    def __init__(self, ctx: RunContext, tally: Tally, budget: Budget) -> None:
         config = RoleBasedOperationConfig[None](model=None, event=None, capability=None, tool=None)
         super().__init__(agent_name="agent", config=config)
         self._ctx = ctx
         self._tally = tally
+        self._budget = budget
         self._stream: TextStream | None = None
 
     async def execute(
@@ -68,6 +73,16 @@ class ModelSteps(JournalCallableOperationBackend[None]):
         raise UserError(f"the agent loop does not journal {name}")
 
     async def _model(self, model: str, body: Body) -> object:
+        try:
+            return await self._counted(model, body)
+        except StepFailed as error:
+            if error.code == LIMIT_EXCEEDED:
+                await self._ctx.step("budget:exceeded", partial(_exceeded, error=error), kind="budget")
+            raise
+        finally:
+            self._ctx.report(self._tally.totals())
+
+    async def _counted(self, model: str, body: Body) -> object:
         key = self._tally.before_step()
         answer = await self._ctx.step(
             key,
@@ -76,7 +91,7 @@ class ModelSteps(JournalCallableOperationBackend[None]):
             kind="model",
             data={"model": model},
         )
-        self._tally.took(answer, frozenset({OUTPUT_TOOL}))
+        self._tally.took(answer, OWN)
         return answer
 
     async def _ask(self, step: StepCall, model: str, body: Body) -> dict[str, Any]:
@@ -94,9 +109,12 @@ class ModelSteps(JournalCallableOperationBackend[None]):
         answer: dict[str, Any] = clean(given)
         self._tell_apart(answer)
         if call.answered is not None:  # kept with the answer, so that a replay tells the same
-            answer["metadata"] = {**(answer.get("metadata") or {}), MODEL_KEY: call.as_json()["model"]}
+            kept = {MODEL_KEY: call.as_json()["model"], COST_KEY: call.cost}
+            answer["metadata"] = {**(answer.get("metadata") or {}), **kept}
         step.usage = _used(step, answer, call)
         step.told += [step.event(EventType.MODEL_FALLBACK, **each) for each in call.fallbacks]
+        warnings = self._tally.warnings(answer, OWN)
+        step.told += [step.event(EventType.BUDGET_WARNING, **each) for each in warnings]
         return answer
 
     def _tell_apart(self, answer: dict[str, Any]) -> None:
@@ -112,6 +130,7 @@ class ModelSteps(JournalCallableOperationBackend[None]):
         async for event in events:
             if self._stream is not None and (piece := _text(event)):
                 self._stream.write(clean(piece))
+                self._budget.heard(piece)
 
 
 class JournalDurability(BaseDurabilityCapability[Any]):
@@ -149,6 +168,12 @@ def _used(step: StepCall, answer: dict[str, Any], call: CallRecord) -> dict[str,
     """What the step's row says of the call. Tries before this one were paid for, too, but nobody knows how much."""
     used = call.as_json() if call.attempts else {"usage": answer.get("usage")}
     return used | ({"unaccounted": step.attempt - 1} if step.attempt > 1 else {})
+
+
+async def _exceeded(step: StepCall, error: StepFailed) -> dict[str, Any]:
+    told = {name: error.detail[name] for name in ("limit", "allowed", "needed")}
+    step.told.append(step.event(EventType.BUDGET_EXCEEDED, **told))
+    return told
 
 
 def _text(event: AgentStreamEvent) -> str:

@@ -3,7 +3,9 @@
 Everything is counted from recorded answers of the model, so a replay comes to the same verdicts.
 """
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from worker.errors import StepFailed
@@ -13,6 +15,14 @@ COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_to
 PROVIDER_OFFLINE = "offline"
 #: Where an answer's metadata says which model gave it, as `provider:model`.
 MODEL_KEY = "umbel_model"
+#: And what it cost, as `worker.llm.costs` says it.
+COST_KEY = "umbel_cost"
+SYNTHETIC = "synthetic"
+#: Code of the error that ends a run at one of its limits.
+LIMIT_EXCEEDED = "limit_exceeded"
+#: The share of a limit that is warned of; of counts only if there are as many, or every step would be a warning.
+WARNED = 0.8
+COUNTS_FROM = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +33,13 @@ class Limits:
         steps: calls of the model.
         tool_calls: calls of tools, refused ones included.
         tokens: input and output tokens together; None for no limit.
+        usd: what all calls of the model may cost together; None for no limit.
     """
 
     steps: int = 20
     tool_calls: int = 50
     tokens: int | None = None
+    usd: Decimal | None = None
 
 
 @dataclass(slots=True)
@@ -41,6 +53,8 @@ class Tally:
     model: str | None = None
     synthetic: bool = False
     text: str = ""
+    usd: Decimal = Decimal()
+    unpriced: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def before_step(self) -> str:
@@ -49,11 +63,13 @@ class Tally:
         Raises:
             StepFailed: `limit_exceeded`, with what was done so far.
         """
-        tokens = self.usage["input_tokens"] + self.usage["output_tokens"]
-        if self.limits.tokens is not None and tokens >= self.limits.tokens:
-            raise self._exceeded("max_tokens", self.limits.tokens, tokens)
-        if self.steps >= self.limits.steps:
-            raise self._exceeded("max_steps", self.limits.steps, self.steps + 1)
+        limits = self.limits
+        if limits.tokens is not None and self.tokens >= limits.tokens:
+            raise self.exceeded("max_tokens", limits.tokens, self.tokens)
+        if limits.usd is not None and self.usd >= limits.usd:
+            raise self.exceeded("max_usd", limits.usd, self.usd)
+        if self.steps >= limits.steps:
+            raise self.exceeded("max_steps", limits.steps, self.steps + 1)
         return f"model:{self.steps + 1}"
 
     def took(self, answer: dict[str, Any], own: frozenset[str]) -> None:
@@ -71,13 +87,57 @@ class Tally:
         self.synthetic = self.synthetic or answer.get("provider_name") == PROVIDER_OFFLINE
         for name in COUNTED:
             self.usage[name] += int((answer.get("usage") or {}).get(name) or 0)
+        self._took_cost(answer)
         self.text = text_of(answer) or self.text
         for part in calls_of(answer):
             if part["tool_name"] not in own:
                 self.tool_calls += 1
                 self._numbers[part["tool_call_id"]] = self.tool_calls
         if self.tool_calls > self.limits.tool_calls:
-            raise self._exceeded("max_tool_calls", self.limits.tool_calls, self.tool_calls)
+            raise self.exceeded("max_tool_calls", self.limits.tool_calls, self.tool_calls)
+
+    def _took_cost(self, answer: dict[str, Any]) -> None:
+        cost = (answer.get("metadata") or {}).get(COST_KEY) or {}
+        if cost.get("usd") is not None:
+            self.usd += Decimal(cost["usd"])
+        elif cost.get("source") != SYNTHETIC:
+            self.unpriced += 1
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens so far."""
+        return self.usage["input_tokens"] + self.usage["output_tokens"]
+
+    def shares(self) -> dict[str, float]:
+        """Return for each limit there is how much of it is used, 1.0 being all."""
+        limits, used = self.limits, dict[str, float]()
+        if limits.steps >= COUNTS_FROM:
+            used["max_steps"] = self.steps / limits.steps
+        if limits.tool_calls >= COUNTS_FROM:
+            used["max_tool_calls"] = self.tool_calls / limits.tool_calls
+        if limits.tokens:
+            used["max_tokens"] = self.tokens / limits.tokens
+        if limits.usd:
+            used["max_usd"] = float(self.usd / limits.usd)
+        return used
+
+    def warnings(self, answer: dict[str, Any], own: frozenset[str]) -> list[dict[str, Any]]:
+        """Return the limits of which this answer, once counted, uses up the share that is warned of."""
+        after = replace(self, usage=dict(self.usage), _numbers=dict(self._numbers))
+        with suppress(StepFailed):
+            after.took(answer, own)
+        before = self.shares()
+        return [
+            {"limit": limit, "share": round(share, 3)}
+            for limit, share in after.shares().items()
+            if before[limit] < WARNED <= share
+        ]
+
+    def totals(self) -> dict[str, Any]:
+        """Return what the task's `usage` says: tokens, `usd` (a decimal string), and how many steps have no price."""
+        spent = {"usd": format(self.usd.normalize(), "f"), "unpriced_steps": self.unpriced}
+        counts = {"steps": self.steps, "tool_calls": self.tool_calls, "synthetic": self.synthetic}
+        return {**self.usage, **spent, **counts}
 
     def tool_key(self, call_id: str, name: str) -> str:
         """Return the key of a tool call's step: its number in the order the model asked, whatever runs first."""
@@ -92,10 +152,16 @@ class Tally:
         used = {"model": self.model, "usage": dict(self.usage), "steps": self.steps, "tool_calls": self.tool_calls}
         return used | {"synthetic": self.synthetic}
 
-    def _exceeded(self, limit: str, allowed: int, needed: int) -> StepFailed:
+    def exceeded(self, limit: str, allowed: int | Decimal, needed: int | Decimal) -> StepFailed:
+        """Return the error of a limit that was reached, with what was done so far."""
         message = f"the agent needs more than its limit of {allowed} ({limit}); raise it, or ask for less"
         done = {**self.so_far(), "text": self.text[:4000]}
-        return StepFailed(message, code="limit_exceeded", limit=limit, allowed=allowed, needed=needed, done=done)
+        return StepFailed(message, code=LIMIT_EXCEEDED, limit=limit, done=done, **_numbers(allowed, needed))
+
+
+def _numbers(allowed: int | Decimal, needed: int | Decimal) -> dict[str, Any]:
+    given = {"allowed": allowed, "needed": needed}
+    return {name: value if isinstance(value, int) else f"{value:f}" for name, value in given.items()}
 
 
 def calls_of(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pydantic_ai.settings import ModelSettings
 
 from models.repositories.approvals import EXPIRES_S
 from worker.agent import output
+from worker.agent.budget import Budget, BudgetedModel
 from worker.agent.durable import JournalDurability, ModelSteps
 from worker.agent.gate import Gate
 from worker.agent.limits import Limits, Tally
@@ -77,7 +78,9 @@ async def run_agent(
     others = await remote_tools(ctx, filter(is_remote, given.tools))
     chosen = dict(sorted((own | others).items()))
     tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s))
-    agent = _agent(given, model_of(given.model), ModelSteps(ctx, tally), tools)
+    budget = Budget(tally)
+    model = BudgetedModel(model_of(given.model), budget)
+    agent = _agent(given, model, ModelSteps(ctx, tally, budget), tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
     unlimited = UsageLimits(request_limit=None)
     try:

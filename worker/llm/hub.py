@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 from pydantic_ai.exceptions import FallbackExceptionGroup
@@ -10,8 +11,10 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
+from pydantic_ai.usage import RequestUsage
 
 from config.settings import Settings
+from worker.llm import costs
 from worker.llm.board import Board
 from worker.llm.clients import Clients
 from worker.llm.errors import ModelFailed
@@ -40,6 +43,16 @@ class ChainModel(FallbackModel):
     def model_id(self) -> str:
         """The same."""
         return self._name
+
+    def price(self, sent: int, answered: int) -> Decimal | None:
+        """Return what so many tokens sent and answered cost at most along the chain, in USD; None if unknown.
+
+        A scripted model costs nothing.
+        """
+        usage = RequestUsage(input_tokens=sent, output_tokens=answered)
+        each = [_usd(serving.ref, usage) for serving in self.models if isinstance(serving, Serving)]
+        known = [usd for usd in each if usd is not None]
+        return max(known) if known and len(known) == len(each) else None
 
     async def request(
         self,
@@ -103,6 +116,13 @@ class Gateway:
         """Close the running loop's connections."""
         await self._clients.close()
         await self._board.close()
+
+
+def _usd(ref: ModelRef, usage: RequestUsage) -> Decimal | None:
+    found = costs.cost(ref, usage)
+    if found["source"] == costs.Source.SYNTHETIC:
+        return Decimal()
+    return None if found["usd"] is None else Decimal(found["usd"])
 
 
 def _falls_back(error: Exception) -> bool:

@@ -1,5 +1,7 @@
 """Carries out an agent task with the configured models and the built-in tools."""
 
+from decimal import Decimal
+
 from worker import llm
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
@@ -21,8 +23,12 @@ def assignment(given: AgentInput) -> Assignment:
         model=given.model,
         tools=tuple(given.tools),
         output_schema=given.output_schema,
-        limits=Limits(limits.max_steps, limits.max_tool_calls, limits.max_tokens),
+        limits=Limits(limits.max_steps, limits.max_tool_calls, limits.max_tokens, _usd(limits.max_usd)),
         temperature=given.temperature,
         approve=frozenset(given.approve),
         approval_expires_s=given.approval_expires_s,
     )
+
+
+def _usd(given: float | None) -> Decimal | None:
+    return None if given is None else Decimal(str(given))

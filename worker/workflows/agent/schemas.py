@@ -28,6 +28,9 @@ class AgentLimits(_Strict):
     max_steps: Annotated[int, Field(ge=1, le=200, description="Calls of the model.")] = 20
     max_tool_calls: Annotated[int, Field(ge=0, le=1000, description="Calls of tools.")] = 50
     max_tokens: Annotated[int, Field(ge=1, description="Input and output tokens together.")] | None = None
+    max_usd: Annotated[float, Field(gt=0, le=1_000_000, description="What the model's answers may cost together.")] | (
+        None
+    ) = None
 
 
 class AgentDefinition(_Strict):
