@@ -111,13 +111,21 @@ def _approval(facts: Facts) -> str:
     )
 
 
+def _input(facts: Facts) -> str:
+    key = (facts.task.waiting or {}).get("detail")
+    return (
+        f"A person must answer {key!r} before it goes on. Read it under `GET /v1/approvals`, then answer with "
+        f"`POST /v1/approvals/{facts.task.run_id}.{key}/decide`."
+    )
+
+
 _REASONS: dict[str, Callable[[Facts], str]] = {
     Waiting.TIMER: _timer,
     Waiting.PAUSED: lambda _: "Someone paused it; `resume` lets it go on.",
     Waiting.CAPACITY: lambda _: "Its worker was shut down; the next free one continues it.",
     Waiting.IN_DOUBT: _in_doubt,
     Waiting.APPROVAL: _approval,
-    Waiting.INPUT: lambda _: "A person must answer something before it goes on.",
+    Waiting.INPUT: _input,
     Waiting.CHILD: lambda _: "It waits for tasks it started.",
 }
 _SAY: dict[Status, Callable[[Facts], tuple[str, Blockers]]] = {

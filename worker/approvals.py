@@ -1,4 +1,4 @@
-"""Asking a person before something is done: a step that ends with their answer.
+"""Asking a person, before something is done or for what only they know: a step that ends with their answer.
 
     ask → recorded with the exact arguments → parked, no slot held → answered, or out of time → goes on
 
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from models.events import EventType
-from models.repositories.approvals import APPROVAL, EXPIRES_MAX_S, EXPIRES_S
+from models.repositories.approvals import APPROVAL, EXPIRES_MAX_S, EXPIRES_S, INPUT, OWN_ARGS
 from models.repositories.journal import NewEvent
 from models.tasks import Effect, StepStatus, Waiting
 from worker.errors import Parked
@@ -34,9 +34,10 @@ class Request:
         title: a line that says what would be done.
         args: with exactly which arguments.
         tool: the tool that would run, if it is one.
-        schema: JSON schema an edit of the arguments must fit; None: any object.
+        schema: JSON schema an edit of the arguments, or an answer, must fit; None: any object.
         expires_s: seconds until the default is taken as the answer.
         on_expiry: that default.
+        kind: `approval`; or `input`, which is answered with an object instead of approved.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Request:
     schema: dict[str, Any] | None = None
     expires_s: float = EXPIRES_S
     on_expiry: Literal["approve", "reject"] = "reject"
+    kind: Literal["approval", "input"] = APPROVAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ class Decision:
     """What was answered.
 
     Attributes:
-        verdict: `approve`, `edit` or `reject`.
-        args: the arguments to use: those asked about, or the edited ones.
+        verdict: `approve`, `edit`, `answer` or `reject`.
+        args: the arguments to use: those asked about, or the edited ones; or what was answered.
         by: who said so; `expiry` when nobody did in time.
         comment: why.
     """
@@ -73,7 +75,7 @@ class Decision:
 async def ask(journal: Journal, key: str, request: Request) -> Decision:
     """Return the answer to a question, asking it first if need be; see `RunContext.approval`."""
     row = journal.recorded(key)
-    call = journal.call(key, Effect.PURE, APPROVAL, {"title": request.title[:200]})
+    call = journal.call(key, Effect.PURE, request.kind, {"title": request.title[:200]})
     if row and row.status == StepStatus.COMPLETED:
         return Decision(**row.result)
     digest = args_hash(request.args)
@@ -82,7 +84,8 @@ async def ask(journal: Journal, key: str, request: Request) -> Decision:
         said, stored = None, await _put(journal, call, request, digest)
     decision = _given(said, stored) or _expired(journal, stored)
     if decision is None:
-        raise Parked(Waiting.APPROVAL, datetime.fromisoformat(stored["expires_at"]), detail=key)
+        reason = Waiting.INPUT if request.kind == INPUT else Waiting.APPROVAL
+        raise Parked(reason, datetime.fromisoformat(stored["expires_at"]), detail=key)
     return await _settle(journal, call, decision)
 
 
@@ -99,7 +102,7 @@ async def _put(journal: Journal, call: StepCall, request: Request, digest: str) 
 def _given(said: dict[str, Any] | None, stored: dict[str, Any]) -> Decision | None:
     if said is None:
         return None
-    args = said["args"] if said["verdict"] == "edit" else stored["args"]
+    args = said["args"] if said["verdict"] in OWN_ARGS else stored["args"]
     return Decision(said["verdict"], args, said["by"], said["at"], said.get("comment"))
 
 

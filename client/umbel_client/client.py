@@ -184,7 +184,8 @@ class Umbel:
         args: Mapping[str, Any] | None = None,
         comment: str | None = None,
     ) -> Task:
-        """Answer a question with one of its `allowed`; `args` are the arguments to use instead, for edit.
+        """Answer a question with one of its `allowed`; `args` are the arguments to use instead, for edit, or the
+        answer; without them `comment` is the answer's text.
 
         Raises Conflict when it was answered otherwise, has run out, or is about other arguments by now; Invalid when
         edited arguments do not fit.

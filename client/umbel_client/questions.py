@@ -11,7 +11,7 @@ from umbel_client.models import JSON, moment
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A question about one step. `kind` is approval, or in_doubt for a step that may have happened.
+    """A question about one step. `kind` is approval, input, or in_doubt for a step that may have happened.
 
     `allowed` has the verdicts it takes. `args_hash` names the exact arguments asked about; `decide` sends it back.
     """
@@ -59,6 +59,6 @@ def decide_path(approval: Approval) -> str:
 
 def reply(approval: Approval, verdict: str, args: Mapping[str, Any] | None, comment: str | None) -> dict[str, Any]:
     """The body of an answer; it proves which arguments were seen."""
-    seen = approval.args_hash if verdict in ("approve", "edit") else None
+    seen = approval.args_hash if verdict in ("approve", "edit", "answer") else None
     given = {"verdict": verdict, "args_hash": seen, "args": args, "comment": comment}
     return {name: value for name, value in given.items() if value is not None}

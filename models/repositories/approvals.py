@@ -1,4 +1,4 @@
-"""What people are asked: to approve a step, or to say what became of one in doubt.
+"""What people are asked: to approve a step, to answer a question, or to say what became of a step in doubt.
 
 A question is a started step of an open run, so it is asked, answered and forgotten with its run. An answer only sets
 columns; the engine reads it at the next claim and writes the event. The run's row is locked while a question is
@@ -7,7 +7,7 @@ answered, so an answer and a run that is just being parked can't miss each other
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -18,20 +18,28 @@ from models.repositories.requests import Asked
 from models.scope import AccountScope
 from models.tasks import TERMINAL, Status, StepStatus
 
-Answer = Literal["approve", "edit", "reject", "repeat", "skip", "fail"]
-#: Kind of the steps that ask for an approval.
-APPROVAL = "approval"
+Answer = Literal["approve", "edit", "reject", "answer", "repeat", "skip", "fail"]
+#: Kinds of the steps that ask: for an approval, and for an answer.
+APPROVAL: Final = "approval"
+INPUT: Final = "input"
 IN_DOUBT = "in_doubt"
 #: A question stays open for a day unless it says otherwise, and for 30 days at most.
 EXPIRES_S = 86_400.0
 EXPIRES_MAX_S = 30 * 86_400.0
-ANSWERS: dict[str, tuple[Answer, ...]] = {APPROVAL: ("approve", "edit", "reject"), IN_DOUBT: ("repeat", "skip", "fail")}
+ANSWERS: dict[str, tuple[Answer, ...]] = {
+    APPROVAL: ("approve", "edit", "reject"),
+    INPUT: ("answer", "reject"),
+    IN_DOUBT: ("repeat", "skip", "fail"),
+}
+#: Verdicts that need the hash of what was shown, and those that bring arguments of their own.
+SEEN = frozenset({"approve", "edit", "answer"})
+OWN_ARGS = frozenset({"edit", "answer"})
 
 _LIST = """
 SELECT s.run_id, s.key, s.kind, s.task_id, r.workflow, s.request, s.started_at
 FROM runs r JOIN steps s ON s.run_id = r.id
 WHERE r.account_id = %(account_id)s AND r.status IN ('running', 'waiting') AND s.status = 'started'
-  AND (s.kind = 'approval' OR (s.effect = 'unsafe' AND r.status = 'waiting')) AND s.decision IS NULL
+  AND (s.kind IN ('approval', 'input') OR (s.effect = 'unsafe' AND r.status = 'waiting')) AND s.decision IS NULL
   AND (%(task_id)s::uuid IS NULL OR r.task_id = %(task_id)s)
 ORDER BY s.started_at, s.run_id, s.key LIMIT %(limit)s
 """
@@ -41,15 +49,15 @@ WHERE id = %(run_id)s AND account_id = %(account_id)s FOR UPDATE
 """
 _STEP = """
 SELECT kind, effect, status, account_id, decision, result, request FROM steps
-WHERE run_id = %(run_id)s AND key = %(key)s AND (kind = 'approval' OR effect = 'unsafe')
+WHERE run_id = %(run_id)s AND key = %(key)s AND (kind IN ('approval', 'input') OR effect = 'unsafe')
 """
 _ANSWER = """
 UPDATE steps SET decision = %(decision)s::jsonb || jsonb_build_object('at', now())
 WHERE run_id = %(run_id)s AND key = %(key)s
 """
-# On a run that is held the time is only a note: when it is parked for an approval, it is due at once.
+# On a run that is held the time is only a note: when it is parked for a question, it is due at once.
 _RESUME = """
-UPDATE runs SET resume_at = CASE WHEN status = 'running' OR waiting_reason IN ('approval', 'in_doubt')
+UPDATE runs SET resume_at = CASE WHEN status = 'running' OR waiting_reason IN ('approval', 'input', 'in_doubt')
     THEN now() ELSE resume_at END
 WHERE id = %(run_id)s
 """
@@ -83,8 +91,8 @@ class Question:
     """An open question.
 
     Attributes:
-        kind: `approval` or `in_doubt`.
-        request: for an approval what is to be done (see `worker.approvals`); None for a doubt.
+        kind: `approval`, `input` or `in_doubt`.
+        request: what is asked (see `worker.approvals`); None for a doubt.
     """
 
     place: Place
@@ -100,8 +108,8 @@ class Reply:
     """A person's answer.
 
     Attributes:
-        args_hash: hash of the arguments the person saw; needed to approve or edit.
-        args: the arguments to use instead, for `edit`.
+        args_hash: hash of the arguments the person saw; needed to approve, edit or answer.
+        args: the arguments to use instead, for `edit`; what is answered, for `answer`.
     """
 
     verdict: Answer
@@ -159,7 +167,7 @@ def answer(connection: Connection, scope: AccountScope, place: Place, reply: Rep
         "by": str(scope.user_id or scope.account_id),
         "comment": reply.comment,
     }
-    if reply.verdict == "edit":
+    if reply.verdict in OWN_ARGS:
         decision["args"] = reply.args
     recorded = {"run_id": place.run_id, "key": place.key, "decision": payloads.dumps(decision)}
     connection.exec_driver_sql(_ANSWER, recorded)
@@ -186,19 +194,19 @@ def _check(run: Any, step: Any, reply: Reply, request: dict[str, Any]) -> None:
         raise Conflict("Nothing is asked about this step now.", state=run.status)
     if reply.verdict not in allowed:
         raise Conflict(f"This question takes {', '.join(allowed)}.", state=run.status, allowed=list(allowed))
-    if reply.verdict in ("approve", "edit") and reply.args_hash != request.get("args_hash"):
+    if reply.verdict in SEEN and reply.args_hash != request.get("args_hash"):
         raise Conflict("The arguments are not those asked about; read the question again.", state=run.status)
 
 
 def _said(step: Any) -> str | None:
     """Return the verdict given, whether or not the engine has seen it yet."""
-    given = step.decision or (step.result if step.kind == APPROVAL else None) or {}
+    given = step.decision or (step.result if _kind(step.kind) != IN_DOUBT else None) or {}
     verdict: str | None = given.get("verdict")
     return verdict
 
 
 def _kind(kind: str) -> str:
-    return APPROVAL if kind == APPROVAL else IN_DOUBT
+    return kind if kind in (APPROVAL, INPUT) else IN_DOUBT
 
 
 def _question(connection: Connection, scope: AccountScope, row: _Row) -> Question:

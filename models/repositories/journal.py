@@ -75,7 +75,7 @@ WITH given AS (
     UPDATE runs SET status = mine.status, waiting_reason = mine.reason, lease_until = NULL, worker = NULL,
         resume_at = CASE WHEN mine.status <> 'waiting' THEN NULL
             WHEN mine.reason = 'capacity' OR (mine.reason = 'paused' AND pause_requested_at IS NULL)
-                OR (mine.reason = 'approval' AND runs.resume_at IS NOT NULL) THEN now()
+                OR (mine.reason IN ('approval', 'input') AND runs.resume_at IS NOT NULL) THEN now()
             ELSE mine.resume_at END,
         rung_at = NULL, error = mine.error, failures = runs.failures + mine.failures,
         finished_at = CASE WHEN mine.terminal THEN now() END,

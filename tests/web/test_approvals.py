@@ -85,3 +85,27 @@ async def test_why_names_the_question(client: Client, desk: Lab, settings: Setti
 def test_a_place_is_written_and_read_alike(desk: Lab) -> None:
     place = approvals.Place(desk.scope.account_id, "tool:3:a.b/c")
     assert approvals.Place.parse(str(place)) == place
+
+
+async def test_an_answer_is_given_as_text_or_as_fields_that_fit(client: Client, desk: Lab, settings: Settings) -> None:
+    async def inquire(ctx: RunContext, given: Any) -> Any:
+        request = Request("which?", {"question": "which?"}, "ask_human", SCHEMA | {"required": []}, kind="input")
+        return (await ctx.approval("ask", request)).args
+
+    async with running_engine(settings, {"probe": workflow("probe", inquire)}) as engine:
+        task = desk.submit("probe")
+        await engine.execute(task.run_id)
+        (asked,) = client.get("/v1/approvals").json["approvals"]
+        assert (asked["kind"], asked["allowed"]) == ("input", ["answer", "reject"])
+        where, seen = f"/v1/approvals/{asked['id']}/decide", {"args_hash": asked["args_hash"]}
+        assert asked["id"] in client.get(f"/v1/tasks/{task.id}/why").json["summary"]
+        for body, status in (
+            ({"verdict": "answer"} | seen, 422),
+            ({"verdict": "answer", "args": {"version": "x"}} | seen, 422),
+            ({"verdict": "answer", "comment": "text does not fit this schema"} | seen, 422),
+            ({"verdict": "answer", "args": {"version": 1}}, 422),
+        ):
+            assert client.post(where, json=body).status_code == status, body
+        assert client.post(where, json={"verdict": "answer", "args": {"version": 9}} | seen).status_code == 202
+        assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+        assert client.get(f"/v1/tasks/{task.id}").json["result"] == {"version": 9}

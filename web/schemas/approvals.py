@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from models.repositories.approvals import ANSWERS, Question
+from models.repositories.approvals import ANSWERS, OWN_ARGS, SEEN, Question
 from web.schemas.common import Strict
 
 
@@ -26,21 +26,32 @@ class ApprovalPath(BaseModel):
 class Reply(Strict):
     """A person's answer."""
 
-    verdict: Literal["approve", "edit", "reject", "repeat", "skip", "fail"] = Field(
+    verdict: Literal["approve", "edit", "reject", "answer", "repeat", "skip", "fail"] = Field(
         description="One of the question's `allowed`."
     )
     args_hash: str | None = Field(
-        None, max_length=64, description="To approve or edit: the question's `args_hash`, as proof of what was seen."
+        None,
+        max_length=64,
+        description="To approve, edit or answer: the question's `args_hash`, as proof of what was seen.",
     )
-    args: dict[str, Any] | None = Field(None, description="To edit: the arguments to use instead.")
-    comment: str | None = Field(None, max_length=2000, description="Why; told to the model when it is a rejection.")
+    args: dict[str, Any] | None = Field(
+        None, description="To edit: the arguments to use instead. To answer: the answer."
+    )
+    comment: str | None = Field(
+        None,
+        max_length=2000,
+        description="Why; told to the model when it is a rejection. As an answer without `args`: its `text`.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Reply":
-        if (self.verdict == "edit") != (self.args is not None):
-            raise ValueError("args belong to the verdict edit, and to no other")
-        if self.verdict in ("approve", "edit") and self.args_hash is None:
-            raise ValueError("args_hash is needed to approve or edit")
+        if self.verdict == "answer" and self.args is None and self.comment is not None:
+            # Moved, not copied: comments are shown in events, and what is answered may not be for everybody.
+            self.args, self.comment = {"text": self.comment}, None
+        if (self.verdict in OWN_ARGS) != (self.args is not None):
+            raise ValueError("args belong to the verdicts edit and answer, and to no other")
+        if self.verdict in SEEN and self.args_hash is None:
+            raise ValueError("args_hash is needed to approve, edit or answer")
         return self
 
 
@@ -48,7 +59,9 @@ class Approval(BaseModel):
     """An open question."""
 
     id: str
-    kind: Literal["approval", "in_doubt"] = Field(description="`in_doubt`: the step may have happened; say what to do.")
+    kind: Literal["approval", "input", "in_doubt"] = Field(
+        description="`input`: answer it; `in_doubt`: the step may have happened; say what to do."
+    )
     task_id: UUID
     run_id: UUID
     workflow: str
@@ -57,7 +70,9 @@ class Approval(BaseModel):
     tool: str | None
     args: dict[str, Any] | None
     args_hash: str | None
-    schema_: dict[str, Any] | None = Field(None, alias="schema", description="What edited arguments must fit.")
+    schema_: dict[str, Any] | None = Field(
+        None, alias="schema", description="What edited arguments, or an answer, must fit."
+    )
     allowed: list[str]
     asked_at: datetime
     expires_at: datetime | None

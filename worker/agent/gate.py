@@ -32,7 +32,7 @@ class Gate:
     def __init__(self, ctx: RunContext, approve: frozenset[str], expires_s: float) -> None:
         self._ctx = ctx
         self._approve = approve
-        self._expires_s = expires_s
+        self.expires_s = expires_s
 
     async def passed(self, key: str, tool: Tool, args: Any) -> Passed:
         """Return what to do about a call.
@@ -44,7 +44,7 @@ class Gate:
             return Passed(args)
         title = f"{tool.name}: {tool.description.partition('.')[0]}"
         shown = args.model_dump(mode="json", exclude_unset=True)
-        request = Request(title[:200], shown, tool.name, tool.schema(), self._expires_s)
+        request = Request(title[:200], shown, tool.name, tool.schema(), self.expires_s)
         return self._verdict(tool, args, await self._ctx.approval(f"approve:{key}", request))
 
     def _needs(self, tool: Tool, args: Any) -> bool:

@@ -15,11 +15,13 @@ from pydantic_core import SchemaValidator, core_schema
 from models.errors import CancelPending, LeaseLost
 from models.events import EventType
 from models.tasks import Effect, Waiting
+from worker.agent.asking import ask_person
 from worker.agent.gate import Gate
 from worker.agent.limits import Tally
 from worker.context import RunContext
 from worker.errors import Interrupt, Parked, StepFailed, WorkerError
 from worker.journal import StepCall
+from worker.tools.ask_human import AskArguments
 from worker.tools.base import ArgumentsRefused, Tool, ToolCall, ToolError, ToolResult
 from worker.tools.chain import carry_out, clean
 from worker.tools.redact import redact
@@ -81,6 +83,8 @@ class JournaledTools(AbstractToolset[Any]):
         passed = await self._gate.passed(key, tool, args)
         if passed.refused is not None:
             return passed.refused
+        if isinstance(passed.args, AskArguments):
+            return await ask_person(self._ctx, key, passed.args, self._gate.expires_s)
         answer = await self._step(key, tool, passed.args)
         return {"note": passed.note, "result": answer} if passed.note else answer
 
@@ -162,7 +166,7 @@ def _rank(error: Exception) -> int:
 
 
 def _is_question(error: Exception) -> bool:
-    return isinstance(error, Parked) and error.reason is Waiting.APPROVAL
+    return isinstance(error, Parked) and error.reason in (Waiting.APPROVAL, Waiting.INPUT)
 
 
 def _until(error: Exception) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from worker.tools import BUILT_IN
+from worker.tools.ask_human import ASK_HUMAN
 from worker.tools.base import Tool
 from worker.tools.calculator import CALCULATOR
 from worker.tools.dates import DATETIME
@@ -50,6 +51,6 @@ class Registry:
 @cache
 def built_in() -> Registry:
     """Return the tools every worker has."""
-    registry = Registry((CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM))
+    registry = Registry((ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM))
     assert sorted(tool.name for tool in registry) == sorted(BUILT_IN)
     return registry

@@ -9,7 +9,7 @@ from umbel_client.cli import render
 from umbel_client.cli.base import Session, as_json, pass_session, print_json
 from umbel_client.cli.submitting import JsonInput
 
-VERDICTS = ("approve", "edit", "reject", "repeat", "skip", "fail")
+VERDICTS = ("approve", "edit", "reject", "answer", "repeat", "skip", "fail")
 
 
 @click.command()
@@ -33,8 +33,14 @@ def approvals(session: Session, task_id: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("approval_id", metavar="ID")
 @click.argument("verdict", type=click.Choice(VERDICTS))
-@click.option("--args", "args", type=JsonInput(), metavar="JSON|@FILE|-", help="With edit: the arguments to use.")
-@click.option("--comment", help="Why; an agent is told when it is a rejection.")
+@click.option(
+    "--args",
+    "args",
+    type=JsonInput(),
+    metavar="JSON|@FILE|-",
+    help="With edit: the arguments to use. With answer: the answer.",
+)
+@click.option("--comment", help="Why; an agent is told when it is a rejection. With answer: its text.")
 @as_json
 @pass_session
 def decide(
