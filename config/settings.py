@@ -160,6 +160,12 @@ class Settings(BaseSettings):
         [], description="`host:port` pairs the http_request tool may reach although they are not public (a JSON list)."
     )
     mcp_servers: str = Field("", description="File of `mcpServers` JSON whose tools agents may use; see [MCP](mcp.md).")
+    search_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",
+        description="Where web_search asks: `https://api.tavily.com/search`, or whatever speaks its protocol.",
+    )
+    search_key: SecretStr = Field(SecretStr(""), description="Key of the search service.")
     crash_point: str = Field("", description="Development only: kill the worker at this named point (fault tests).")
 
     @field_validator("providers")

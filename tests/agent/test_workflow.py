@@ -37,7 +37,7 @@ def test_only_a_prompt_is_needed_and_defaults_are_bounded() -> None:
 
 
 def test_an_unknown_tool_is_refused_naming_those_there_are() -> None:
-    with pytest.raises(ValidationError, match="there is no tool teleport; there are calculator, datetime"):
+    with pytest.raises(ValidationError, match="there is no tool teleport; there are ask_human, calculator, datetime"):
         AgentInput.model_validate({"prompt": "x", "tools": ["calculator", "teleport"]})
 
 

@@ -188,7 +188,7 @@ def test_chosen_tools_come_in_order_of_name() -> None:
 
 
 def test_an_unknown_tool_is_named_with_those_there_are() -> None:
-    with pytest.raises(KeyError, match="no tool nope; there are calculator, datetime"):
+    with pytest.raises(KeyError, match="no tool nope; there are ask_human, calculator, datetime"):
         built_in().chosen(["nope", "datetime"])
 
 

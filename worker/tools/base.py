@@ -96,6 +96,12 @@ class Refused(ToolError):
     code = "tool_refused"
 
 
+class NotConfigured(ToolError):
+    """The worker lacks a setting the tool needs; the message names it."""
+
+    code = "tool_not_configured"
+
+
 class Broken(ToolError):
     """The tool raised something nobody declared: a bug."""
 

@@ -10,6 +10,7 @@ from worker.tools.calculator import CALCULATOR
 from worker.tools.dates import DATETIME
 from worker.tools.http_request import http_request
 from worker.tools.transform import JSON_TRANSFORM
+from worker.tools.web_search import web_search
 
 
 class Registry:
@@ -51,6 +52,6 @@ class Registry:
 @cache
 def built_in() -> Registry:
     """Return the tools every worker has."""
-    registry = Registry((ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM))
+    registry = Registry((ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, web_search()))
     assert sorted(tool.name for tool in registry) == sorted(BUILT_IN)
     return registry
