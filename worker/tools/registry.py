@@ -9,6 +9,7 @@ from worker.tools.base import Tool
 from worker.tools.calculator import CALCULATOR
 from worker.tools.dates import DATETIME
 from worker.tools.http_request import http_request
+from worker.tools.read_file import READ_FILE
 from worker.tools.transform import JSON_TRANSFORM
 from worker.tools.web_search import web_search
 
@@ -31,6 +32,12 @@ class Registry:
             raise ValueError(f"there is a tool {tool.name!r} already")
         self._tools[tool.name] = tool
 
+    def having(self, *tools: Tool) -> "Registry":
+        """Return a registry that also has `tools`; one of a known name takes that one's place."""
+        changed = Registry()
+        changed._tools = self._tools | {tool.name: tool for tool in tools}
+        return changed
+
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
 
@@ -52,6 +59,6 @@ class Registry:
 @cache
 def built_in() -> Registry:
     """Return the tools every worker has."""
-    registry = Registry((ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, web_search()))
+    registry = Registry((ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, READ_FILE, web_search()))
     assert sorted(tool.name for tool in registry) == sorted(BUILT_IN)
     return registry

@@ -6,12 +6,20 @@ from worker import llm
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
 from worker.context import RunContext
+from worker.tools.read_file import read_file
+from worker.tools.registry import Registry, built_in
 from worker.workflows.agent.schemas import AgentInput, AgentResult
 
 
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
-    return AgentResult.model_validate(await run_agent(ctx, assignment(given), (await llm.ready()).model))
+    model_of = (await llm.ready()).model
+    return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, registry(given)))
+
+
+def registry(given: AgentInput) -> Registry:
+    """Return the tools of one task: the built-in ones, those that know it made for it."""
+    return built_in().having(read_file({each.name: each.raw() for each in given.files}))
 
 
 def assignment(given: AgentInput) -> Assignment:
@@ -21,7 +29,7 @@ def assignment(given: AgentInput) -> Assignment:
         prompt=given.prompt,
         instructions=given.instructions,
         model=given.model,
-        tools=tuple(given.tools),
+        tools=(*given.tools, "read_file") if given.files else tuple(given.tools),
         output_schema=given.output_schema,
         limits=Limits(limits.max_steps, limits.max_tool_calls, limits.max_tokens, _usd(limits.max_usd)),
         temperature=given.temperature,

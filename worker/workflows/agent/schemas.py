@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
 from worker.tools import BUILT_IN
+from worker.workflows.agent.files import FILES_MAX, GivenFile, check_files
 
 #: In `approve`: every call that is unsafe to repeat.
 UNSAFE = "unsafe"
@@ -79,6 +80,12 @@ class AgentInput(AgentDefinition):
 
     prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
     agent: Annotated[str, Field(max_length=63, description="Name of a configured agent.")] | None = None
+    files: Annotated[
+        list[GivenFile],
+        Field(max_length=FILES_MAX, description="Files it may read; read_file is then among its tools."),
+    ] = []
+
+    _files = field_validator("files")(check_files)
 
 
 class AgentResult(BaseModel):

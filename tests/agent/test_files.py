@@ -1,0 +1,54 @@
+"""Files given with a task: what is refused at submit, and that a model reads them."""
+
+import base64
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from config.settings import Settings
+from tests.agent.conftest import Call, Lab, script
+from worker import llm
+from worker.testing import running_engine
+from worker.workflows import WORKFLOWS
+from worker.workflows.agent.files import BYTES_MAX
+from worker.workflows.agent.run import assignment
+from worker.workflows.agent.schemas import AgentInput
+
+ENCODED = base64.b64encode(b"a;b\n1;2\n").decode()
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ([{"name": "a"}], "either content or base64"),
+        ([{"name": "a", "content": "x", "base64": ENCODED}], "either content or base64"),
+        ([{"name": "a", "base64": "%%%"}], "not valid base64"),
+        ([{"name": "a", "content": "x"}] * 2, "two files are named a"),
+        ([{"name": "a\nb", "content": "x"}], "pattern"),
+        ([{"name": str(n), "content": ""} for n in range(21)], "at most 20"),
+        ([{"name": str(n), "content": "x" * (BYTES_MAX // 2 + 1)} for n in range(2)], "larger than"),
+    ],
+)
+def test_files_out_of_bounds_are_refused(files: Any, why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        AgentInput.model_validate({"prompt": "x", "files": files}, strict=True)
+
+
+def test_with_files_the_tool_that_reads_them_is_there() -> None:
+    given = AgentInput.model_validate({"prompt": "x", "files": [{"name": "a", "content": "x"}]})
+    assert assignment(given).tools == ("read_file",)
+    assert assignment(AgentInput(prompt="x")).tools == ()
+
+
+@pytest.mark.stack
+async def test_a_model_reads_a_file_of_its_task(lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = script(Call("read_file", {"name": "t.csv"}), "read")
+    monkeypatch.setattr(llm, "gateway", lambda: model)
+    async with running_engine(quick, WORKFLOWS) as engine:
+        files = [{"name": "t.csv", "base64": ENCODED}]
+        task = lab.submit("agent", {"prompt": "sum it", "files": files})
+        await engine.execute(task.run_id)
+        assert lab.task(task).status == "succeeded", lab.task(task).error
+        assert model.told()[0]["rows"] == [{"a": "1", "b": "2"}]
+        assert "'t.csv' (8 bytes)" in str(model.infos[0].function_tools)
