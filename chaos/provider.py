@@ -1,7 +1,8 @@
 """The provider: an outside service with a ledger of its own, in its own process.
 
 `POST /charge?behave=429&times=1` misbehaves the first `times` times a key is seen, then answers well. What it did is a
-line in the ledger before it is an answer, so the ledger is true whatever happens to the caller.
+line in the ledger before it is an answer, so the ledger is true whatever happens to the caller. A `GET` gives its
+key in the query. `chaos.talk` is the model that is asked there.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import click
 import httpx
 from aiohttp import web
 
+from chaos.talk import Model
 from local.ports import free_port
 from local.rig import ROOT, until
 
+MODEL = "provider:talk"
 #: How long a slow answer takes, and how long one hangs that never comes, in seconds.
 SLOW_S = 0.7
 HANG_S = 30.0
@@ -39,7 +42,7 @@ class Provider:
 
     async def charge(self, request: web.Request) -> web.StreamResponse:
         """Write the call down, charge it, answer as told."""
-        key = request.headers.get("Idempotency-Key", "")
+        key = request.headers.get("Idempotency-Key") or request.query.get("key", "")
         behave = request.query.get("behave", "ok")
         self._seen[key] += 1
         good = self._seen[key] > int(request.query.get("times", "1")) or behave in ("ok", "slow")
@@ -49,15 +52,20 @@ class Provider:
             self._charges[key] = len(self._charges) + 1
         line = {"at": time.time(), "key": key, "task": request.query.get("task", ""), "behave": behave}
         line |= {"good": good, "charge": self._charges.get(key), "fresh": fresh}
-        self._ledger.write(json.dumps(line) + "\n")
+        self._write(line)
         if behave == "slow":
             await asyncio.sleep(SLOW_S)
         return web.json_response({"charge": self._charges[key]}) if good else await _misbehave(request, behave)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._ledger.write(json.dumps(line) + "\n")
 
     def application(self) -> web.Application:
         """Return the routes."""
         app = web.Application()
         app.router.add_post("/charge", self.charge)
+        app.router.add_get("/charge", self.charge)
+        app.router.add_post("/v1/chat/completions", Model(self._write).completions)
         app.router.add_get("/", lambda _: _answer())
         return app
 
@@ -103,6 +111,17 @@ class ProviderProcess:
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         until(self._answers, f"the provider answers; its log is {log}")
+
+    def declared(self, port: int | None = None) -> dict[str, str]:
+        """Return settings of workers that ask its model, `provider:model`, and whose tools may call it.
+
+        Args:
+            port: of a proxy before it.
+        """
+        port = port or self.port
+        model = {"name": "provider", "kind": "compatible", "base_url": f"http://127.0.0.1:{port}/v1"}
+        hosts = json.dumps([f"127.0.0.1:{port}"])
+        return {"UMBEL_PROVIDERS": json.dumps([model]), "UMBEL_MODEL": MODEL, "UMBEL_TOOL_HTTP_HOSTS": hosts}
 
     def _answers(self) -> bool:
         try:

@@ -166,7 +166,9 @@ class Settings(BaseSettings):
         description="Where web_search asks: `https://api.tavily.com/search`, or whatever speaks its protocol.",
     )
     search_key: SecretStr = Field(SecretStr(""), description="Key of the search service.")
-    crash_point: str = Field("", description="Development only: kill the worker at this named point (fault tests).")
+    crash_point: str = Field(
+        "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
+    )
 
     @field_validator("providers")
     @classmethod

@@ -1,0 +1,123 @@
+"""Agents on the whole product: kill -9 at every boundary of every step, and hundreds of streams at once."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from umbel_client import Umbel
+
+from chaos.nursery import Child, Nursery
+from chaos.provider import ProviderProcess
+from local.rig import ROOT, Rig, until
+from tests.acceptance.agents import Stream, Work, calls, model, steps_of
+from worker.crash import Point
+
+__all__ = ["model"]
+pytestmark = pytest.mark.stack
+
+#: How many agents stream at once, all in one process.
+STREAMS = int(os.environ.get("AGENT_STREAMS", "100"))
+#: How often a run of `Work` passes each point. A pure step passes no AFTER_START.
+PASSED = {
+    Point.BEFORE_START: len(Work.steps), Point.AFTER_START: len(Work.steps) - 1,
+    Point.AFTER_CALL: len(Work.steps), Point.AFTER_RESULT: len(Work.steps),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery(ROOT) as nursery:
+        yield nursery
+
+
+def doomed(rig: Rig, nursery: Nursery, model: ProviderProcess, point: str) -> Child:
+    """A worker of one slot that is killed at a point."""
+    name = point.replace(":", "-")
+    arguments = (
+        *("-A", "tasks", "worker", "--pool", "custom", "-c", "1", "-Q", "interactive", "-n", f"{name}@%h"),
+        *("-l", "WARNING", "--without-mingle", "--without-gossip"),
+    )
+    environment = rig.environment(**model.declared(), UMBEL_CRASH_POINT=point)
+    return nursery.start("", arguments, environment, rig.home.logs / f"{name}.log")
+
+
+def decide(client: Umbel, task: Any, verdict: str) -> set[str]:
+    """Answer every doubt about a task until it has ended; return which steps were in doubt."""
+    doubts: set[str] = set()
+
+    def settled() -> bool:
+        found = client.get(task.id)
+        if found.waiting and found.waiting.reason == "in_doubt":
+            doubts.add(str(found.waiting.detail))
+            client.resume(task.id, decision=verdict)
+        return found.finished
+
+    until(settled, "the task ends")
+    return doubts
+
+
+@pytest.mark.parametrize("point", list(Point))
+def test_an_agent_killed_at_any_boundary_of_any_step_pays_for_nothing_recorded_twice(
+    stack: Rig, client: Umbel, model: ProviderProcess, nursery: Nursery, point: Point
+) -> None:
+    killed = []
+    for number in range(1, PASSED.get(point, 1) + 1):
+        work = Work(model, f"{point}-{number}")
+        worker = doomed(stack, nursery, model, f"{point}:{number}")
+        task = work.submit(client)
+        assert worker.wait(30), f"the worker was not killed at {point}:{number}"
+        killed.append((work, task, steps_of(stack, task.run.id)))
+    stack.worker(**model.declared())
+    for number, (work, task, before) in enumerate(killed):
+        doubts = decide(client, task, "repeat" if number % 2 else "skip")
+        check(stack, client, model, work, task, before, doubts)
+
+
+def check(
+    rig: Rig, client: Umbel, model: ProviderProcess, work: Work, task: Any, before: dict[str, Any], doubts: set[str]
+) -> None:
+    ended, after = client.get(task.id), steps_of(rig, task.run.id)
+    assert ended.status == "succeeded", ended.error
+    assert "42" in ended.result["text"]
+    assert set(after) == set(Work.steps)
+    recorded = {key for key, step in before.items() if step.status == "completed"}
+    begun = set(before) - recorded
+    assert doubts == begun & Work.pays, "an unsafe call in doubt is decided by a person, and no other"
+    called = work.called(task.run.id, calls(model))
+    skipped = {key for key in doubts if after[key].result.get("skipped")}
+    for key, times in called.items():
+        most, least = (2 if key in begun else 1), (0 if key in skipped else 1)
+        assert least <= times <= most, f"{key} was called {times} times; begun when killed: {begun}"
+        assert times <= after[key].attempts
+    frames = list(client.events(task.id))
+    assert [frame.seq for frame in frames] == list(range(1, ended.last_seq + 1))
+    done = [frame.data["step"] for frame in frames if frame.type == "step.completed"]
+    assert sorted(done) == sorted(Work.steps)
+    once = {line["key"]: line for line in model.calls() if line["key"].startswith(f"{work.name}:model:")}
+    for kind in ("input", "output"):
+        assert ended.result["usage"][f"{kind}_tokens"] == sum(line[kind] for line in once.values())
+
+
+def test_many_agents_stream_at_once_in_one_worker_and_every_token_is_counted(
+    stack: Rig, client: Umbel, model: ProviderProcess
+) -> None:
+    worker = stack.worker(concurrency=STREAMS, UMBEL_LEASE_S="30", **model.declared())
+    work = {number: Stream(number, STREAMS) for number in range(STREAMS)}
+    tasks = {number: each.submit(client) for number, each in work.items()}
+    ended = {number: client.wait(task.id, timeout=300) for number, task in tasks.items()}
+    assert {task.status for task in ended.values()} == {"succeeded"}, [task.error for task in ended.values()]
+    assert not worker.dead
+    for number, task in ended.items():
+        assert f'"value":{number + 2}' in task.result["text"].replace(" ", "")
+        assert task.run is not None
+        assert task.run.attempt == 1, "a run changed hands"
+    lines = [line for line in model.calls() if line["task"].startswith("stream-")]
+    assert max(line["in_flight"] for line in lines) == STREAMS, "all were streaming at once"
+    assert len(lines) == 2 * STREAMS, "a call was repeated"
+    for kind in ("input", "output"):
+        assert sum(task.result["usage"][f"{kind}_tokens"] for task in ended.values()) == sum(
+            line[kind] for line in lines
+        )
+    frames = list(client.events(tasks[0].id))
+    assert [frame.seq for frame in frames] == list(range(1, ended[0].last_seq + 1))
