@@ -67,6 +67,17 @@ class Evidence:
         """Events of each task, in their order."""
         return _grouped(self.events, lambda event: event.task_id)
 
+    @cached_property
+    def step_of(self) -> dict[str, Any]:
+        """The step of each key in the ledger; a model is sent no key, so its lines name task and step."""
+        ids = {str(line["number"]): line["id"] for line in self.accepted if "number" in line}
+        places = {(step.task_id, step.key): step for step in self.steps}
+        found = {step.idempotency_key: step for step in self.steps}
+        for line in self.ledger:
+            if step := places.get((ids.get(line["task"], ""), line.get("step", ""))):
+                found[line["key"]] = step
+        return found
+
 
 def check(evidence: Evidence) -> list[Verdict]:
     """Judge every invariant."""
@@ -119,14 +130,14 @@ def terminal_once(e: Evidence) -> Verdict:
 def step_once(e: Evidence) -> Verdict:
     """I4."""
     verdict = Verdict("I4 StepOnce", "one result for each step, and of a call it is the charge the provider made")
-    charges = {line["key"]: line["charge"] for line in e.ledger if line["charge"]}
+    charges = {_place(e.step_of.get(line["key"])): line["charge"] for line in e.ledger if line["charge"]}
     for run, events in e.by_run.items():
         done = Counter(event.data["step"] for event in events if event.type == "step.completed")
         verdict.looked_at += len(done)
         verdict.broken += [f"run {run}: step {step} completed {n} times" for step, n in done.items() if n > 1]
     for step in e.steps:
-        body = (step.result or {}).get("body") if step.kind == "call" and step.status == "completed" else None
-        if isinstance(body, dict) and body.get("charge") != charges.get(step.idempotency_key):
+        body = _body(step)
+        if isinstance(body, dict) and body.get("charge") != charges.get(_place(step)):
             verdict.broken.append(f"run {step.run_id}: {step.key} recorded charge {body}, the provider made another")
     return verdict
 
@@ -141,6 +152,19 @@ def bounded_repeat(e: Evidence) -> Verdict:
     if sum(repeated.values()) > at_risk:
         verdict.broken.append(f"{sum(repeated.values())} calls were repeated, only {at_risk} had been cut off")
     verdict.broken += [f"unsafe call {key} was made {extra} times too often" for key, extra in unsafe.items()]
+    return verdict
+
+
+def model_calls(e: Evidence) -> Verdict:
+    """I5, for agents: no request that a model answered is unknown to the record."""
+    verdict = Verdict("I5 ModelCalls", "a model was asked for a step no more often than the record has tries of it")
+    times = Counter(line["key"] for line in e.ledger if line.get("step", "").startswith("model:"))
+    verdict.looked_at = len(times)
+    for key, calls in times.items():
+        step = e.step_of.get(key)
+        if step is None or calls > step.attempts:
+            tries = "no" if step is None else step.attempts
+            verdict.broken.append(f"model call {key} was made {calls} times, its step records {tries} tries")
     return verdict
 
 
@@ -225,28 +249,37 @@ def _percentile(ordered: list[float], share: float) -> float:
 
 
 JUDGES = (
-    *(no_loss, single_writer, terminal_once, step_once, bounded_repeat, paid_once, dense, watched_whole),
+    *(no_loss, single_writer, terminal_once, step_once, bounded_repeat, model_calls, paid_once, dense, watched_whole),
     *(one_task_for_a_key, cancel_sticks, recovered),
 )
 
 
 def _repeats(e: Evidence) -> tuple[dict[str, int], dict[str, int]]:
     """Calls of a key that neither a recorded failure nor a person explains: of all steps, and of unsafe ones."""
-    task_of = {task.id: task for task in e.tasks}
     failed = Counter((event.task_id, event.data["step"]) for event in e.events if event.type == "step.failed")
     repeated = Counter((line["task"], line["step"]) for line in e.decided if line["verdict"] == "repeat")
-    step_of = {step.idempotency_key: step for step in e.steps if step.task_id in task_of}
     extra: dict[str, int] = {}
     unsafe: dict[str, int] = {}
     for key, calls in Counter(line["key"] for line in e.ledger).items():
-        step = step_of.get(key)
-        where = (step.task_id, step.key) if step else ("", "")
+        step = e.step_of.get(key)
+        where = _place(step)
         over = calls - 1 - failed[where] - repeated[where]
         if over > 0:
             extra[key] = over
             if step is not None and step.effect == "unsafe":
                 unsafe[key] = over
     return extra, unsafe
+
+
+def _place(step: Any) -> tuple[str, str]:
+    return (step.task_id, step.key) if step else ("", "")
+
+
+def _body(step: Any) -> Any:
+    """What the provider answered to a finished call, of the probe or of an agent's tool."""
+    result = (step.result or {}) if step.kind in ("call", "tool") and step.status == "completed" else {}
+    data = result.get("data") if step.kind == "tool" else result
+    return data.get("body") if isinstance(data, dict) else None
 
 
 def _recoveries(e: Evidence) -> Iterator[tuple[float, bool]]:
@@ -281,7 +314,8 @@ def _gaps(numbers: list[int]) -> str:
 QUERIES = {
     "tasks": "SELECT id::text, run_id::text, status, waiting, idempotency_key, last_seq FROM tasks",
     "runs": "SELECT id::text, task_id::text, number, status, fence, crashes, cancel_acknowledged_at FROM runs",
-    "steps": "SELECT run_id::text, task_id::text, key, kind, effect, status, fence, idempotency_key, result FROM steps",
+    "steps": "SELECT run_id::text, task_id::text, key, kind, effect, status, fence, attempts, idempotency_key, result "
+    "FROM steps",
     "events": "SELECT task_id::text, run_id::text, seq, type, at, data FROM events ORDER BY task_id, seq",
 }
 

@@ -38,6 +38,7 @@ SETTINGS = {
     "UMBEL_LOG_LEVEL": "WARNING",
     "UMBEL_REDIS_PAUSE_S": "1",
     "UMBEL_MAX_CRASHES": "3",
+    "UMBEL_MODEL_RETRIES": "0",  # every request is a try of its step: the checker counts them
     "UMBEL_EXTRA_WORKFLOWS": '["chaos.poison:POISON"]',
 }
 WORKERS = 3
@@ -207,7 +208,7 @@ class Field:
     def calls_under_way(self, pid: int) -> int:
         """Count recorded calls a worker had begun and not finished; all there are if PostgreSQL cannot say."""
         query = """
-            SELECT count(*) FROM steps JOIN runs ON runs.id = steps.run_id WHERE steps.kind = 'call'
+            SELECT count(*) FROM steps JOIN runs ON runs.id = steps.run_id WHERE steps.kind IN ('call', 'model', 'tool')
             AND steps.status = 'started' AND runs.status = 'running' AND split_part(runs.worker, ':', 2) = %s
         """
         try:
@@ -278,6 +279,7 @@ def open_field(seed: int, say: Callable[[str], None], mutant: str = "") -> Itera
             proxy.start()
         settings["UMBEL_DATABASE_URL"] = rig.postgres.url.replace(f":{rig.postgres.port}/", f":{postgres.port}/")
         settings["UMBEL_REDIS_URL"] = rig.redis.url.replace(f":{rig.redis.port}/", f":{cache.port}/")
+        settings |= provider.declared(outside.port)
         with Nursery(ROOT) as nursery:
             choices = random.Random(seed)
             found = Field(rig, choices, seed, provider, nursery, *proxies, rig.home.path, say, mutant)

@@ -1,12 +1,15 @@
-"""What the load is made of: one kind of probe task for each thing that can go wrong with one."""
+"""What the load is made of: one kind of task for each thing that can go wrong with one."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from chaos.provider import MODEL
 
 Step = dict[str, Any]
 
@@ -22,13 +25,26 @@ class Wish:
 
 @dataclass(frozen=True)
 class Order:
-    """One task to submit."""
+    """One task to submit: the probe with these steps, or an agent that is given these answers."""
 
     number: int
     kind: str
-    steps: list[Step]
+    steps: list[Any]
     options: dict[str, Any] = field(default_factory=dict)
     wishes: tuple[Wish, ...] = ()
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return "agent" if self.kind == "agent" else "probe"
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """Its input."""
+        if self.workflow == "probe":
+            return {"steps": self.steps}
+        prompt = json.dumps({"task": str(self.number), "answers": self.steps})
+        return {"prompt": prompt, "model": MODEL, "tools": ["calculator", "http_request"]}
 
 
 class Maker:
@@ -116,7 +132,17 @@ def _failed_then_retried(make: Maker) -> Order:
     return _order(make, "failed and retried", steps, wishes=(Wish("retry", make.rng.uniform(0.5, 2)),))
 
 
-def _order(make: Maker, kind: str, steps: list[Step], wishes: tuple[Wish, ...] = (), **options: Any) -> Order:
+def _agent(make: Maker) -> Order:
+    url = f"{make.url}/charge?task={make.number}&behave={make.rng.choice(['ok', 'slow'])}"
+    look = {"url": f"{url}&key={make.number}:look&step=tool:2:http_request"}
+    pay = {"url": url, "method": "POST", "body": {"amount": 1}}
+    calls = [("calculator", {"expression": f"{make.number} + 1"}), ("http_request", look), ("http_request", pay)]
+    together = [{"tool": name, "args": args} for name, args in calls]
+    said = {"say": "one word after another " * make.rng.randint(1, 4)}
+    return _order(make, "agent", [together, [said, together[2]], "All I was told: {told}"])
+
+
+def _order(make: Maker, kind: str, steps: list[Any], wishes: tuple[Wish, ...] = (), **options: Any) -> Order:
     return Order(make.number, kind, steps, {"priority": make.rng.randint(0, 9), **options}, wishes)
 
 
@@ -124,6 +150,7 @@ def _order(make: Maker, kind: str, steps: list[Step], wishes: tuple[Wish, ...] =
 KINDS: tuple[tuple[int, Callable[[Maker], Order]], ...] = (
     *((30, _keyed), (12, _pure), (12, _unsafe), (8, _words), (8, _timer), (6, _retried_step), (8, _bad_provider)),
     *((1, _huge), (3, _overdue), (4, _limited), (4, _cancelled), (4, _paused), (3, _failed_then_retried)),
+    (8, _agent),
 )
 
 

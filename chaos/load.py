@@ -89,7 +89,7 @@ class Load:
         key = f"chaos-{self.field.seed}-{wanted.number}"
         while not self._stop.is_set():
             try:
-                task = client.submit("probe", {"steps": wanted.steps}, idempotency_key=key, **wanted.options)
+                task = client.submit(wanted.workflow, wanted.input, idempotency_key=key, **wanted.options)
             except UmbelError:
                 self.refusals += 1
                 self._stop.wait(PAUSE_S)

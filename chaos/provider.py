@@ -51,7 +51,7 @@ class Provider:
         if fresh:
             self._charges[key] = len(self._charges) + 1
         line = {"at": time.time(), "key": key, "task": request.query.get("task", ""), "behave": behave}
-        line |= {"good": good, "charge": self._charges.get(key), "fresh": fresh}
+        line |= {"step": request.query.get("step", ""), "good": good, "charge": self._charges.get(key), "fresh": fresh}
         self._write(line)
         if behave == "slow":
             await asyncio.sleep(SLOW_S)

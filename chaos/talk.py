@@ -108,6 +108,7 @@ class Model:
     def _note(self, asked: Asked) -> None:
         times = self._times[asked.key] = self._times.get(asked.key, 0) + 1
         line = {"at": time.time(), "key": asked.key, "task": asked.task, "behave": "model", "good": True}
+        line["step"] = f"model:{asked.step}"
         line |= {"charge": times, "fresh": times == 1, "in_flight": self._now}
         self._write(line | {"input": asked.input_tokens, "output": asked.output_tokens})
 

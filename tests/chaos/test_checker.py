@@ -33,9 +33,9 @@ def sound() -> Evidence:
     ]
     return Evidence(
         tasks=[task()], runs=[run()], events=events,
-        steps=[step("call:0", "idempotent", 1), step("call:1", "unsafe", 2)],
-        ledger=[called("call:0", 1), called("call:0", 1), called("call:1", 2)],
-        accepted=[{"id": "t1", "key": "k1", "kind": "keyed"}], decided=[], outages=[],
+        steps=[step("call:0", "idempotent", 1), step("call:1", "unsafe", 2), step("model:1", "idempotent", 1, "model")],
+        ledger=[called("call:0", 1), called("call:0", 1), called("call:1", 2), asked()],
+        accepted=[{"id": "t1", "number": 7, "key": "k1", "kind": "keyed"}], decided=[], outages=[],
         losses=[{"at": START.timestamp() + 3.5, "pid": 102, "how": "kill -9", "calls": 1}],
         watched=[{"task": "t1", "how": "websocket", "seqs": list(range(1, 10)), "reconnects": 2, "ended": True}],
         lease_s=3,
@@ -52,11 +52,15 @@ def run(**changes: Any) -> Any:
     return SimpleNamespace(**about | {"cancel_acknowledged_at": None} | changes)
 
 
-def step(key: str, effect: str, charge: int) -> Any:
+def step(key: str, effect: str, charge: int, kind: str = "call") -> Any:
     return SimpleNamespace(
-        run_id="r1", task_id="t1", key=key, kind="call", effect=effect, status="completed", fence=2,
+        run_id="r1", task_id="t1", key=key, kind=kind, effect=effect, status="completed", fence=2, attempts=1,
         idempotency_key=f"r1:{key}", result={"status": 200, "body": {"charge": charge}},
     )  # fmt: skip
+
+
+def asked() -> dict[str, Any]:
+    return {"task": "7", "key": "7:model:1", "step": "model:1", "charge": 1, "good": True}
 
 
 def called(step: str, charge: int, root: str = "r1") -> dict[str, Any]:
@@ -102,6 +106,10 @@ VIOLATIONS: dict[str, tuple[str, Callable[[Evidence], None]]] = {
     "another charge was recorded": ("I4 StepOnce", lambda e: e.steps[0].result["body"].update(charge=9)),
     "a call was repeated for no reason": ("I5 BoundedRepeat", lambda e: e.losses.clear()),
     "an unsafe call was repeated": ("I5 BoundedRepeat", lambda e: e.ledger.append(called("call:1", 2))),
+    "a recorded answer of a model was asked for again": ("I5 ModelCalls", lambda e: e.ledger.append(asked())),
+    "a model was asked for a step nobody recorded": ("I5 ModelCalls", lambda e: e.steps.pop()),
+    "a tool recorded another charge": ("I4 StepOnce", lambda e: e.steps[0].__dict__.update(
+        kind="tool", result={"kind": "data", "data": {"status": 200, "body": {"charge": 9}}})),
     "a step was charged under two keys": ("I5 PaidOnce", lambda e: e.ledger.append(called("call:0", 3, root="r2"))),
     "an event is missing": ("I6 SeqDense", lambda e: e.events.pop(4)),
     "an event is there twice": ("I6 SeqDense", set_event(4, seq=4)),
