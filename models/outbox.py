@@ -38,3 +38,4 @@ class WorkerSeen(Base):
     running: Mapped[int]
     capacity: Mapped[int]
     version: Mapped[str] = mapped_column(Text)
+    models: Mapped[JsonObject | None]

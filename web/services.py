@@ -10,6 +10,7 @@ from flask import current_app
 from config.settings import Settings
 from models.database import Database, connect
 from web.auth import KeyRing
+from web.notices import Notices
 from web.readiness import Readiness
 from web.stream import Hub, Reader
 from web.stream.source import Source
@@ -27,6 +28,7 @@ class Services:
     hub: Hub
     source: Source
     readiness: Readiness
+    notices: Notices
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -42,6 +44,7 @@ class Services:
         """End all streams and close all connections."""
         self.hub.close()
         self.source.close()
+        self.notices.close()
         self.database.close()
 
 
@@ -55,6 +58,7 @@ def open_services(settings: Settings) -> Services:
         hub=Hub(settings, database),
         source=Source(settings, database),
         readiness=Readiness(settings, database),
+        notices=Notices(settings),
     )
 
 

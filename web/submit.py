@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from config.settings import Settings
 from models.repositories.tasks import NewTask
 from web.agents import filled
+from web.catalogue import check_model
 from web.errors import Invalid
 from web.explain import explain
 from web.schemas.tasks import SubmitTask
@@ -23,10 +24,11 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     """Check the body against its workflow and return what to submit.
 
     Raises:
-        Invalid: the workflow or the agent is unknown, the input is wrong or the Idempotency-Key is malformed.
+        Invalid: workflow, agent or model are unknown, the input is wrong or the Idempotency-Key is malformed.
     """
     given = filled(body.workflow, body.input)
     check_input(body.workflow, given)
+    check_model(body.workflow, given)
     key = idempotency_key()
     return NewTask(
         workflow=body.workflow,

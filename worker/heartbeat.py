@@ -15,6 +15,8 @@ from models.errors import ModelError
 from models.repositories import runs, workers
 from models.scope import ENGINE
 from worker.engine import Engine
+from worker.llm.providers import catalogue
+from worker.llm.published import Published, publish
 
 SEEN_EVERY_S = 5.0
 PAUSE_S = 1.0
@@ -29,6 +31,7 @@ class Heartbeat:
         self._engine = engine
         self._client = client
         self._capacity = capacity
+        self._models = publish(catalogue(engine.settings))
         self._notice = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._renewed_at = self._seen_at = 0.0
@@ -74,7 +77,8 @@ class Heartbeat:
             await self._renew()
         if now - self._seen_at >= SEEN_EVERY_S:
             self._seen_at = now
-            seen = partial(_seen, name=engine.name, running=len(engine.held), capacity=self._capacity)
+            held = len(engine.held)
+            seen = partial(_seen, name=engine.name, running=held, capacity=self._capacity, models=self._models)
             await engine.store.read(seen)
 
     async def _renew(self) -> None:
@@ -115,8 +119,8 @@ def _renew(connection: Any, holds: list[tuple[UUID, int]], lease_s: float) -> se
     return runs.renew(connection, ENGINE, holds, lease_s)
 
 
-def _seen(connection: Any, name: str, running: int, capacity: int) -> None:
-    workers.seen(connection, ENGINE, name, running, capacity, VERSION)
+def _seen(connection: Any, name: str, running: int, capacity: int, models: Published) -> None:
+    workers.seen(connection, ENGINE, name, running, capacity, VERSION, models)
 
 
 def _gone(connection: Any, name: str) -> None:

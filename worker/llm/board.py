@@ -16,9 +16,10 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from models import notices
 from worker.llm.providers import Key
 
-PREFIX = "umbel:llm:"
+PREFIX = notices.PREFIX
 #: The most a call of a model waits for Redis.
 PATIENCE_S = 0.2
 
@@ -49,8 +50,15 @@ class Board:
 
     def tell(self, name: str, code: str, seconds: float) -> None:
         """Put up a notice in the background; never raises."""
+        self._tell_later(PREFIX + name, code, seconds)
+
+    def tell_label(self, label: str, code: str, seconds: float) -> None:
+        """Put up a notice for those who know keys by label only, such as the front; never raises."""
+        self._tell_later(notices.key_rests(label), code, seconds)
+
+    def _tell_later(self, place: str, code: str, seconds: float) -> None:
         line = self._line()
-        task = asyncio.get_running_loop().create_task(self._tell(line, name, code, seconds))
+        task = asyncio.get_running_loop().create_task(self._tell(line, place, code, seconds))
         line.telling.add(task)
         task.add_done_callback(line.telling.discard)
 
@@ -78,12 +86,12 @@ class Board:
             await asyncio.gather(*line.telling)
             await line.client.aclose()
 
-    async def _tell(self, line: _Line, name: str, code: str, seconds: float) -> None:
+    async def _tell(self, line: _Line, place: str, code: str, seconds: float) -> None:
         if asyncio.get_running_loop().time() < line.pause_until:
             return
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await line.client.set(PREFIX + name, code, px=max(int(seconds * 1000), 1))
+                await line.client.set(place, code, px=max(int(seconds * 1000), 1))
         except (RedisError, OSError, TimeoutError) as error:
             self._leave_alone(line, error)
 

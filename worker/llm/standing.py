@@ -60,6 +60,8 @@ class Standing:
             about = model if verdict.status in (403, 404) else ""
         rests = self.ring.rest(state, about, verdict.kind, seconds)
         self._board.tell(self._place(state, about), verdict.kind.code, rests)
+        if not about:
+            self._board.tell_label(state.key.label, verdict.kind.code, rests)
 
     @property
     def _down(self) -> str:

@@ -1,0 +1,77 @@
+"""Which models there are, as the workers tell: the front itself has neither providers nor keys."""
+
+from typing import Any
+
+from flask import g
+
+from models import notices
+from models.repositories import workers
+from web.agents import WORKFLOW
+from web.errors import Invalid
+from web.services import services
+from worker.llm.errors import ModelFailed
+from worker.llm.providers import Catalogue, Kind, Provider
+from worker.llm.published import Published, merged, price_source
+
+
+def check_model(workflow: str, given: dict[str, Any]) -> None:
+    """Refuse a model no worker may ask; accept it when that can't be known.
+
+    Raises:
+        Invalid: every worker seen lately has told its models, and none has this one; the message says what there is.
+    """
+    name = given.get("model") if workflow == WORKFLOW else None
+    if not isinstance(name, str):
+        return
+    told = services().database.read(lambda connection: workers.models(connection, g.scope))
+    if not told or None in told:
+        return  # nobody there to say, or a worker of a version before: the task itself will find out
+    try:
+        merged(each for each in told if each).chain(name)
+    except ModelFailed as error:
+        raise Invalid("There is no such model.", [{"field": "input.model", "message": str(error)}]) from None
+
+
+def describe_models() -> dict[str, Any]:
+    """Return the shape of `web.schemas.models.ModelList`: what may be asked for, and how it stands."""
+    told = [each for each in services().database.read(lambda connection: workers.models(connection, g.scope)) if each]
+    catalogue = merged(told)
+    up = services().notices.which(_names(catalogue))
+    default = [name.strip() for name in catalogue.default.split(",") if name.strip()]
+    listed = [_provider(each, told, default, up) for each in catalogue.providers.values()]
+    return {"workers": len(told), "default": default, "providers": listed}
+
+
+def _names(catalogue: Catalogue) -> list[str]:
+    each_down = [notices.provider_down(name) for name in catalogue.providers]
+    keys = [key for provider in catalogue.providers.values() for key in provider.keys]
+    return each_down + [notices.key_rests(key.label) for key in keys]
+
+
+def _provider(provider: Provider, told: list[Published], default: list[str], up: set[str] | None) -> dict[str, Any]:
+    about = [each for one in told for each in one["providers"] if each["name"] == provider.name]
+    prefix = provider.name + ":"
+    named = {name.removeprefix(prefix) for name in default if name.startswith(prefix)}
+    named |= {model for each in about for model in each["priced"]}
+    allowed = sorted(named) if provider.models is None else sorted(provider.models)
+    models = [{"name": prefix + model, "price_source": price_source(about[0], model)} for model in allowed]
+    return {
+        "name": provider.name,
+        "kind": str(provider.kind),
+        "any_model": provider.models is None,
+        "models": models,
+        "price_source": about[0]["price_source"],
+        "health": _health(provider, up),
+    }
+
+
+def _health(provider: Provider, up: set[str] | None) -> dict[str, Any]:
+    keys = len(provider.keys)
+    if provider.kind is Kind.OFFLINE:
+        return {"status": "ok", "breaker": "closed", "keys": 0, "keys_resting": 0}
+    if up is None:
+        return {"status": "unknown", "breaker": "unknown", "keys": keys, "keys_resting": None}
+    resting = sum(notices.key_rests(key.label) in up for key in provider.keys)
+    is_open = notices.provider_down(provider.name) in up
+    status = "down" if is_open else "resting" if resting == keys else "ok"
+    return {"status": status, "breaker": "open" if is_open else "closed", "keys": keys, "keys_resting": resting}
