@@ -7,6 +7,7 @@ import models.accounts
 import models.agents
 import models.artifacts
 import models.events
+import models.memory
 import models.outbox
 import models.tasks  # noqa: F401
 from config.settings import get_settings

@@ -1,4 +1,4 @@
 """What agents may do: tools behind one registry. Importing this loads no tool; the front reads the names only."""
 
 #: The tools every worker has; `worker.tools.registry` holds their code, and a test keeps the two equal.
-BUILT_IN = ("ask_human", "calculator", "datetime", "http_request", "json_transform", "read_file", "web_search")
+BUILT_IN = ("ask_human", "calculator", "datetime", "http_request", "json_transform", "note", "read_file", "web_search")

@@ -9,6 +9,7 @@ from worker.tools.base import Tool
 from worker.tools.calculator import CALCULATOR
 from worker.tools.dates import DATETIME
 from worker.tools.http_request import http_request
+from worker.tools.note import NOTE
 from worker.tools.read_file import READ_FILE
 from worker.tools.transform import JSON_TRANSFORM
 from worker.tools.web_search import web_search
@@ -59,6 +60,8 @@ class Registry:
 @cache
 def built_in() -> Registry:
     """Return the tools every worker has."""
-    registry = Registry((ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, READ_FILE, web_search()))
+    registry = Registry(
+        (ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, NOTE, READ_FILE, web_search())
+    )
     assert sorted(tool.name for tool in registry) == sorted(BUILT_IN)
     return registry

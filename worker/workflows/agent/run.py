@@ -2,10 +2,12 @@
 
 from decimal import Decimal
 
+from models.scope import AccountScope
 from worker import llm
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
 from worker.context import RunContext
+from worker.tools.note import Shelf, note
 from worker.tools.read_file import read_file
 from worker.tools.registry import Registry, built_in
 from worker.workflows.agent.schemas import AgentInput, AgentResult
@@ -14,12 +16,14 @@ from worker.workflows.agent.schemas import AgentInput, AgentResult
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
     model_of = (await llm.ready()).model
-    return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, registry(given)))
+    return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, registry(ctx, given)))
 
 
-def registry(given: AgentInput) -> Registry:
+def registry(ctx: RunContext, given: AgentInput) -> Registry:
     """Return the tools of one task: the built-in ones, those that know it made for it."""
-    return built_in().having(read_file({each.name: each.raw() for each in given.files}))
+    journal = ctx.journal
+    shelf = Shelf(journal.store, AccountScope(journal.claim.account_id), given.agent or "")
+    return built_in().having(note(shelf), read_file({each.name: each.raw() for each in given.files}))
 
 
 def assignment(given: AgentInput) -> Assignment:

@@ -1,4 +1,4 @@
-"""Files given with a task: what is refused at submit, and that a model reads them."""
+"""What a task hands its tools: files, of which bad ones are refused at submit, and the shelf of its notes."""
 
 import base64
 from typing import Any
@@ -52,3 +52,18 @@ async def test_a_model_reads_a_file_of_its_task(lab: Lab, quick: Settings, monke
         assert lab.task(task).status == "succeeded", lab.task(task).error
         assert model.told()[0]["rows"] == [{"a": "1", "b": "2"}]
         assert "'t.csv' (8 bytes)" in str(model.infos[0].function_tools)
+
+
+@pytest.mark.stack
+async def test_what_one_task_notes_a_later_task_of_the_same_agent_finds(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = script(Call("note", {"action": "save", "key": "colour", "text": "red"}), "kept")
+    later = script(Call("note", {"action": "find", "words": "colour"}), "found")
+    async with running_engine(quick, WORKFLOWS) as engine:
+        for model, agent in ((first, "clerk"), (later, "clerk")):
+            monkeypatch.setattr(llm, "gateway", lambda model=model: model)
+            task = lab.submit("agent", {"prompt": "go", "tools": ["note"], "agent": agent})
+            await engine.execute(task.run_id)
+            assert lab.task(task).status == "succeeded", lab.task(task).error
+    assert later.told()[0]["notes"][0]["text"] == "red"
