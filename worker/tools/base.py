@@ -72,6 +72,18 @@ class ToolError(Exception):
         return ToolResult(kind="error", error={"code": self.code, "message": str(self), **self.detail})
 
 
+class Unreachable(ToolError):
+    """A host can't be connected to; nothing was sent.
+
+    Attributes:
+        host: as `host:port`.
+    """
+
+    def __init__(self, message: str, host: str) -> None:
+        super().__init__(message)
+        self.host = host
+
+
 class ArgumentsRefused(ToolError):
     """The arguments do not fit the tool's schema; nothing ran."""
 
@@ -134,6 +146,10 @@ class ToolCall:
 EffectOf = Callable[[Any], Effect]
 
 
+def _no_host(_: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """Something a model may call.
@@ -145,6 +161,7 @@ class Tool:
         effect: what repeating a call would do, or a function of the arguments that says so.
         run: does it and returns text, a JSON value or a ToolResult; raises ToolError.
         timeout_s: time limit of one call in seconds, 1 to 300.
+        host: the `host:port` a call connects to, by its arguments; empty for none.
     """
 
     name: str
@@ -153,6 +170,7 @@ class Tool:
     effect: Effect | EffectOf
     run: Callable[[Any, ToolCall], Awaitable[Any]]
     timeout_s: float = TIMEOUT_S
+    host: Callable[[Any], str] = _no_host
 
     def __post_init__(self) -> None:
         if not TIMEOUT_MIN_S <= self.timeout_s <= TIMEOUT_MAX_S:

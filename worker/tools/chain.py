@@ -15,6 +15,8 @@ from typing import Any
 from models.tasks import Effect
 from worker.errors import Interrupt, WorkerError
 from worker.tools.base import Broken, NotPermitted, TimedOut, ToolCall, ToolError, ToolResult, data, text
+from worker.tools.hosts import HostBreaker
+from worker.tools.middleware import Middleware
 from worker.tools.redact import redact
 
 #: A result holds at most this much: characters of text, or of a value's JSON.
@@ -23,21 +25,6 @@ RESULT_MAX = 32_000
 TRIM_MARGIN = 2_000
 
 log = logging.getLogger(__name__)
-
-
-class Middleware:
-    """Sees every call. Subclasses override what they need."""
-
-    async def before(self, call: ToolCall) -> None:
-        """Look at a call before it runs; raise ToolError to refuse it."""
-
-    async def after(self, call: ToolCall, result: ToolResult) -> ToolResult:
-        """Return the result to go on with."""
-        return result
-
-    async def on_error(self, call: ToolCall, error: ToolError) -> ToolError:
-        """Return the error to go on with."""
-        return error
 
 
 class Permission(Middleware):
@@ -109,7 +96,7 @@ class Cap(Middleware):
 
 
 #: Outermost first: results pass `Cap` last, so nothing longer than the cap is ever recorded.
-CHAIN: tuple[Middleware, ...] = (Cap(), Audit(), Redact(), Trim(), Permission())
+CHAIN: tuple[Middleware, ...] = (Cap(), Audit(), Redact(), Trim(), Permission(), HostBreaker())
 
 
 async def carry_out(call: ToolCall, chain: Sequence[Middleware] = CHAIN) -> ToolResult:

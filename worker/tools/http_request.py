@@ -12,7 +12,7 @@ from yarl import URL
 
 from config.settings import get_settings
 from models.tasks import Effect
-from worker.tools.base import Arguments, Refused, Tool, ToolCall, ToolError
+from worker.tools.base import Arguments, Refused, Tool, ToolCall, ToolError, Unreachable
 from worker.tools.egress import Forbidden, Guard, connector
 
 ANSWER_MAX = 1024 * 1024
@@ -99,15 +99,27 @@ async def _exchange(
     except aiohttp.ClientConnectorError as error:
         if isinstance(error.os_error, Forbidden):
             raise Refused(str(error.os_error)) from None
-        raise ToolError(f"can't connect to {url.host}") from None
+        raise Unreachable(f"can't connect to {url.host}", _place(url)) from None
     except aiohttp.ConnectionTimeoutError:
-        raise ToolError(f"can't connect to {url.host} within {CONNECT_S:g} s") from None
+        raise Unreachable(f"can't connect to {url.host} within {CONNECT_S:g} s", _place(url)) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ToolError(f"the exchange with {url.host} broke: {type(error).__name__}", ambiguous=True) from None
 
 
 def _without(headers: dict[str, str], names: Collection[str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in names}
+
+
+def host_of(args: HttpArguments) -> str:
+    """Return where a request connects first, as `host:port`; empty if its URL is none."""
+    try:
+        return _place(URL(args.url))
+    except ValueError:
+        return ""
+
+
+def _place(url: URL) -> str:
+    return f"{url.host}:{url.port}"
 
 
 def _parsed(text: str) -> URL:
@@ -193,4 +205,5 @@ def http_request(guard: Guard | None = None) -> Tool:
         arguments=HttpArguments,
         effect=effect_of,
         run=partial(run, guard),
+        host=host_of,
     )
