@@ -150,6 +150,14 @@ def test_approvals_are_listed_and_decided(run: Run, server: StandIn) -> None:
     assert server.calls[-1][3] == {"verdict": "edit", "args_hash": "abc", "args": {"version": 8}}
 
 
+def test_a_question_is_answered_with_a_comment_or_with_fields(run: Run, server: StandIn) -> None:
+    server.approvals = [QUESTION | {"kind": "input", "allowed": ["answer", "reject"]}]
+    assert run("decide", "r1.tool:1:deploy", "answer", "--comment", "the red one").exit_code == 0
+    assert server.calls[-1][3] == {"verdict": "answer", "args_hash": "abc", "comment": "the red one"}
+    assert run("decide", "r1.tool:1:deploy", "answer", "--args", '{"colour": "red"}').exit_code == 0
+    assert server.calls[-1][3] == {"verdict": "answer", "args_hash": "abc", "args": {"colour": "red"}}
+
+
 def test_deciding_what_is_not_asked_says_where_to_look(run: Run, server: StandIn) -> None:
     outcome = run("decide", "r1.other", "approve")
     assert outcome.exit_code == 1
