@@ -14,6 +14,8 @@ from umbel_client.watching import Interruption
 
 TAIL = 60  # characters of a growing text shown beside the bar
 
+ASKING = ("approval", "in_doubt")  # reasons to wait that only a person ends
+
 
 class Display:
     """Prints frames as they come. Without a terminal there is no bar and nothing is redrawn."""
@@ -52,6 +54,9 @@ class Display:
         self._console.print(render.event(frame))
         if frame.type == "model.completed" and frame.data.get("text"):
             self._console.print(_indented(str(frame.data["text"])))
+        if frame.type == "task.waiting" and frame.data.get("reason") in ASKING:
+            how = f"umbel approvals --task {frame.task_id}"
+            self._console.print(Text(f"    a person is asked; in another terminal: {render.line(how)}", style="yellow"))
         self._advance(frame)
 
     def interrupted(self, lost: Interruption) -> None:

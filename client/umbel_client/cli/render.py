@@ -1,5 +1,6 @@
 """Turning records into lines. In a terminal they have colour; in a pipe they are plain and exact."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -20,6 +21,8 @@ STATUS_STYLES = {
     "waiting": "yellow",
     "running": "cyan",
 }
+#: What of an event's data is shown as it is.
+_TOLD = ("step", "title", "name", "reason", "detail", "message", "verdict", "comment")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -96,15 +99,23 @@ def _event_style(frame: Frame) -> str:
 
 
 def _facts(data: JSON) -> str:
-    facts = [str(data[name]) for name in ("step", "name", "reason", "detail", "message", "verdict") if data.get(name)]
+    facts = [str(data[name]) for name in _TOLD if data.get(name)]
     if data.get("number") and data.get("total"):
         facts.append(f"({data['number']}/{data['total']})")
     if isinstance(data.get("duration_s"), int | float):
         facts.append(seconds(data["duration_s"]))
+    facts += [_compact(data[name]) for name in ("args", "result") if name in data]
     error = mapping(data.get("error"))
     if error:
         facts.append(f"{error.get('code')}: {error.get('message')}")
     return line("  ".join(facts))
+
+
+def _compact(value: object) -> str:
+    """Arguments or a result of a tool: as JSON, a result without its wrapping."""
+    held = mapping(value)
+    inner = held.get(str(held.get("kind")), value) if "kind" in held else value
+    return inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
 
 
 def summary(task: Task) -> Text:
