@@ -23,6 +23,8 @@ from worker.llm.hub import ChainModel
 CHARACTERS = 4
 #: An answer shorter than this is not worth a call; some providers refuse to give less.
 ANSWER_MIN = 16
+#: Small models refuse to be asked for longer answers than they can give; beyond this only the stream is watched.
+ANSWER_ASKED_MAX = 8192
 #: A provider that gives more than it was allowed is cut off this much beyond.
 LENIENCE = 1.2
 
@@ -50,6 +52,8 @@ class Budget:
         sent = len(ModelMessagesTypeAdapter.dump_json(messages)) // CHARACTERS
         longest = min(self._by_tokens(sent), self._by_usd(model, sent), (settings or {}).get("max_tokens") or 10**9)
         self._longest = longest * CHARACTERS * LENIENCE
+        if longest > ANSWER_ASKED_MAX:
+            return settings
         return cast(ModelSettings, {**(settings or {}), "max_tokens": int(longest)})
 
     def _by_tokens(self, sent: int) -> int:

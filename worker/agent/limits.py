@@ -156,7 +156,7 @@ class Tally:
         """Return the error of a limit that was reached, with what was done so far."""
         message = f"the agent needs more than its limit of {allowed} ({limit}); raise it, or ask for less"
         done = {**self.so_far(), "text": self.text[:4000]}
-        return StepFailed(message, code=LIMIT_EXCEEDED, limit=limit, done=done, **_numbers(allowed, needed))
+        return StepFailed(message, code="limit_exceeded", limit=limit, done=done, **_numbers(allowed, needed))
 
 
 def _numbers(allowed: int | Decimal, needed: int | Decimal) -> dict[str, Any]:
