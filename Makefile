@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv/bin
 ONCE ?=
-# Processes the suite runs in. Tests mostly wait, so more than there are cores.
+# Processes the suite runs in. Tests mostly wait, so more than there are cores. Files run in order of name: those with few
+# and long tests come first that way, and none of them is left over at the end.
 JOBS ?= 3
 UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
@@ -27,7 +28,7 @@ status: install ## Show what runs, since when, and its memory
 	@$(VENV)/python -m local status
 
 test: install-dev ## Run the whole test suite (ARGS="-k word" narrows it, JOBS=0 uses one process)
-	@$(VENV)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(VENV)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-mcp: install-dev ## Play MCP servers from npm, written in another language; needs Node.js
 	npm install --silent --no-save --no-audit --no-fund --prefix .umbel/npm $(addprefix @modelcontextprotocol/server-,everything@2026.8.31 filesystem@2026.8.31 memory@2026.8.31)

@@ -72,6 +72,10 @@ class Settings(BaseSettings):
         SecretStr(DEVELOPMENT_PEPPER),
         description="Secret mixed into stored API key digests. Keep it out of the database.",
     )
+    secret_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys sealing secrets kept in rows; the first seals, all open: `openssl rand -base64 32`.",
+    )
 
     web_host: str = Field("127.0.0.1", description="Address the front binds.")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of REST, WebSockets and the docs page.")

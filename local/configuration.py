@@ -40,6 +40,8 @@ def load(home: Home, vault: Vault, servers: Sequence[Server]) -> Settings:
     values: dict[str, Any] = {"home": home.path}
     if "key_pepper" not in given:
         values["key_pepper"] = SecretStr(vault.secret("pepper"))
+    if "secret_keys" not in given:
+        values["secret_keys"] = SecretStr(vault.secret("secret_key"))
     values |= {_URLS[server.name]: SecretStr(server.url) for server in servers}
     return _settings(**values)
 
@@ -52,6 +54,7 @@ def environment_of(home: Home, vault: Vault, settings: Settings, servers: Sequen
         **urls,
         "UMBEL_HOME": str(home.path),
         "UMBEL_KEY_PEPPER": settings.key_pepper.get_secret_value(),
+        "UMBEL_SECRET_KEYS": settings.secret_keys.get_secret_value(),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "",  # five processes compiling every module anew would double a later start

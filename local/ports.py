@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import socket
 
 import psutil
@@ -27,7 +27,8 @@ def is_free(host: str, port: int) -> bool:
 
 def free_port() -> int:
     """A port nobody listens on. Raises ServerFailed if fifty random ones are all taken."""
-    for port in random.sample(PICK_FROM, 50):
+    # From the system's randomness: two processes seeded alike would meet at every pick.
+    for port in secrets.SystemRandom().sample(PICK_FROM, 50):
         if is_free("127.0.0.1", port):
             return port
     raise ServerFailed("no free port found on 127.0.0.1; close some servers")

@@ -16,9 +16,12 @@ import psutil
 
 from local.errors import NotRunning, ServerFailed
 from local.home import Home, open_home
+from local.ports import is_free
 from local.vault import Vault
 
 HOST = "127.0.0.1"
+#: How often a server whose port was taken while it started tries another.
+PORT_TRIES = 3
 
 
 class Server(ABC):
@@ -85,6 +88,20 @@ class Server(ABC):
 
         Raises ServerFailed with the end of the log if it ends or stays silent.
         """
+        for _ in range(PORT_TRIES - 1):
+            try:
+                return self._started(timeout)
+            except ServerFailed:
+                if not self._lost_its_port():
+                    raise
+        return self._started(timeout)
+
+    def _lost_its_port(self) -> bool:
+        """Whether it ended because somebody took its port between our look and its bind."""
+        ended = self._process is not None and self._process.poll() is not None
+        return ended and self._port is None and not is_free(HOST, self.port)
+
+    def _started(self, timeout: float) -> Self:
         if self._port is None:
             self.vault.usable_port(f"{self.name}_port")
         self.prepare()

@@ -8,6 +8,8 @@ ModelError
 ├── CancelPending        a cancel was acknowledged; no new step may start
 ├── Unavailable          PostgreSQL can't be reached now
 ├── NoFreePlace          this process serves as many streams as it can
+├── SecretsUnconfigured  there is no key to seal secrets with
+├── SecretUnreadable     none of our keys opens a sealed secret
 └── Malformed            a value PostgreSQL can't store
 """
 
@@ -67,6 +69,18 @@ class NoFreePlace(ModelError):
 
     code = "no_free_place"
     retryable = True
+
+
+class SecretsUnconfigured(ModelError):
+    """No secret can be kept. Set UMBEL_SECRET_KEYS, in every process the same: `openssl rand -base64 32`."""
+
+    code = "secrets_unconfigured"
+
+
+class SecretUnreadable(ModelError):
+    """None of the keys in UMBEL_SECRET_KEYS opens this secret. Put its key back behind the others, or enter it anew."""
+
+    code = "secret_unreadable"
 
 
 class Malformed(ModelError):

@@ -89,6 +89,8 @@ _STATUS: dict[type[errors.ModelError], int] = {
     errors.Malformed: 422,
     errors.Unavailable: 503,
     errors.NoFreePlace: 503,
+    errors.SecretsUnconfigured: 503,
+    errors.SecretUnreadable: 503,
 }
 _HTTP_CODES = {405: "method_not_allowed", 413: "body_too_large", 426: "upgrade_required", 408: "timeout"}
 

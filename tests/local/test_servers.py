@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +12,11 @@ import psycopg2
 import pytest
 import redis
 
-from local.errors import NotRunning
+from local.errors import NotRunning, ServerFailed
 from local.home import Home
 from local.postgres import PostgresServer
 from local.redis import ONCE, RedisServer
+from local.server import HOST
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops privileges")
 
@@ -110,6 +112,30 @@ def test_redis_keeps_its_keys_when_killed_and_loses_them_when_wiped(redis_server
         assert client.get("key") == b"value"
         redis_server.wipe()
         assert client.dbsize() == 0
+
+
+class Overtaken(RedisServer):
+    """Somebody else listens on its port, just after it was found free."""
+
+    thief: socket.socket | None = None
+
+    def prepare(self) -> None:
+        super().prepare()
+        if self.thief is None:
+            self.thief = socket.create_server((HOST, self.port))
+
+
+def test_a_server_whose_port_is_taken_while_it_starts_takes_another(home: Home) -> None:
+    with Overtaken(home) as server:
+        assert server.thief is not None
+        with server.thief:
+            assert server.port != server.thief.getsockname()[1]
+            assert server.answers()
+
+
+def test_a_server_told_its_port_takes_no_other(home: Home) -> None:
+    with socket.create_server((HOST, 0)) as taken, pytest.raises(ServerFailed, match="did not start"):
+        RedisServer(home, port=taken.getsockname()[1]).start()
 
 
 def test_redis_wiped_while_down_starts_empty(redis_server: RedisServer) -> None:
