@@ -1,6 +1,8 @@
 """Builds the engine on the pool's loop, and takes it down again."""
 
 import asyncio
+import logging
+from importlib import import_module
 from uuid import UUID
 
 import redis.asyncio
@@ -12,11 +14,17 @@ from worker import http, llm, mcp
 from worker.engine import Engine
 from worker.events import Publisher
 from worker.heartbeat import Heartbeat
+from worker.llm.errors import ModelFailed
 from worker.store import Store
 from worker.workflows import WORKFLOWS
+from worker.workflows.agent import AGENT
 
 #: Threads beside the store's that may need a connection: heartbeats.
 SPARE_CONNECTIONS = 2
+#: A machine that loads slower than this goes on loading beside its first runs.
+WARM_MAX_S = 15.0
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -53,8 +61,21 @@ _current: Runtime | None = None
 async def start(capacity: int) -> None:
     """Start this process's runtime on the running loop."""
     global _current
-    _current = Runtime(get_settings(), capacity)
+    settings = get_settings()
+    _current = Runtime(settings, capacity)
+    if settings.model:
+        await _warm_up()
     _current.start()
+
+
+async def _warm_up() -> None:
+    """Load what the first agent task would otherwise wait for; what can't be loaded is that task's own error."""
+    try:
+        async with asyncio.timeout(WARM_MAX_S):
+            await asyncio.to_thread(import_module, AGENT.run.partition(":")[0])
+            (await llm.ready()).model()
+    except (ModelFailed, TimeoutError) as error:
+        log.warning("the model is not ready yet", extra={"reason": str(error) or "loading takes long"})
 
 
 async def stop() -> None:

@@ -17,14 +17,22 @@ from config.settings import get_settings
 if TYPE_CHECKING:
     from worker.llm.hub import Gateway
 
+#: What the SDKs load only when it is first used; that would be on the loop, in the middle of a task.
+LATE = ("openai.resources.chat", "openai.resources.responses", "genai_prices.data")
+
 _gateway: "Gateway | None" = None
 
 
 async def ready() -> "Gateway":
     """Return this process's gateway; the SDKs, seconds of CPU, are loaded beside the loop and not on it."""
     if _gateway is None:
-        await asyncio.to_thread(import_module, "worker.llm.hub")
+        await asyncio.to_thread(_load)
     return gateway()
+
+
+def _load() -> None:
+    for module in ("worker.llm.hub", *LATE):
+        import_module(module)
 
 
 def gateway() -> "Gateway":
