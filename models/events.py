@@ -33,6 +33,8 @@ class EventType(StrEnum):
     BUDGET_EXCEEDED = "budget.exceeded"
     APPROVAL_REQUESTED = "approval.requested"
     MODEL_FALLBACK = "model.fallback"
+    KEY_REFUSED = "key.refused"
+    AGENT_THINKING = "agent.thinking"
     TOOL_CALLED = "tool.called"
     TOOL_COMPLETED = "tool.completed"
     TOOL_FAILED = "tool.failed"

@@ -40,7 +40,7 @@ class StepCall:
         number: its place in the run, from 1.
         attempt: which try this is, from 1.
         idempotency_key: the same on every try, also after a retry of the task; send it along.
-        told: events to be written together with the result, before `step.completed`.
+        told: events to be written together with the result, before `step.completed` or `step.failed`.
         usage: what the step used, recorded together with the result.
     """
 
@@ -192,6 +192,7 @@ class Journal:
             _raise_if_cancelled(call)
             raise
         except Malformed as error:
+            call.told.clear()  # it may be one of these that can't be stored
             raise await self.fail(call, ResultRefused()) from error
         crash.reached(crash.Point.AFTER_RESULT)
         return result
@@ -206,7 +207,7 @@ class Journal:
             return Parked(Waiting.IN_DOUBT, detail=call.key)
         error.detail.pop("ambiguous", None)
         stored = error.as_json()
-        events = [call.event(EventType.STEP_FAILED, error=stored)]
+        events = [*call.told, call.event(EventType.STEP_FAILED, error=stored)]
         await self.write([call.state(StepStatus.FAILED, error=stored)], events)
         return error
 

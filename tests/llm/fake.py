@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 TEXT = "hello from a provider that talks for quite a while"
+SIGNATURE = "signed-by-the-fake-provider"
 INPUT, CACHED, OUTPUT, REASONING = 100, 40, 20, 8
 
 
@@ -22,6 +23,7 @@ class Say:
     """Answers with this text, in pieces of a word when streaming."""
 
     text: str = TEXT
+    thought: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class CallTool:
 
     tool: str
     args: dict[str, Any]
+    thought: str = ""
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,7 @@ def chat_events(deed: Deed, model: str) -> list[Event]:
         choices = [{"index": 0, "delta": delta, "finish_reason": ended}]
         return None, {"id": "x1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": choices}
 
+    thought = getattr(deed, "thought", "")
     if isinstance(deed, CallTool):
         call = {"name": deed.tool, "arguments": json.dumps(deed.args)}
         said = [chunk({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": call}]})]
@@ -250,7 +254,8 @@ def chat_events(deed: Deed, model: str) -> list[Event]:
         said = [chunk({"content": each}) for each in words(deed)]
     usage = {"id": "x1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": []}
     ended = "tool_calls" if isinstance(deed, CallTool) else "stop"
-    return [*said, chunk({}, ended), (None, usage | {"usage": chat_usage()}), (None, "[DONE]")]
+    thinking = [chunk({"reasoning_content": thought})] if thought else []
+    return [*thinking, *said, chunk({}, ended), (None, usage | {"usage": chat_usage()}), (None, "[DONE]")]
 
 
 # Responses
@@ -314,29 +319,47 @@ def messages_whole(deed: Deed, model: str) -> dict[str, Any]:
         "input_tokens": INPUT - CACHED, "output_tokens": OUTPUT,
         "cache_read_input_tokens": CACHED, "cache_creation_input_tokens": 0,
     }  # fmt: skip
+    thought = getattr(deed, "thought", "")
+    thinking = [{"type": "thinking", "thinking": thought, "signature": SIGNATURE}] if thought else []
     return {
-        "id": "m1", "type": "message", "role": "assistant", "model": model, "content": [content], "usage": usage,
+        "id": "m1", "type": "message", "role": "assistant", "model": model, "content": [*thinking, content],
+        "usage": usage,
         "stop_reason": "tool_use" if isinstance(deed, CallTool) else "end_turn", "stop_sequence": None,
     }  # fmt: skip
 
 
 def messages_events(deed: Deed, model: str) -> list[Event]:
     whole = messages_whole(deed, model)
-    (content,) = whole["content"]
+    *thinking, content = whole["content"]
     begun = whole | {"content": [], "stop_reason": None, "usage": whole["usage"] | {"output_tokens": 1}}
     told: list[dict[str, Any]] = [{"type": "message_start", "message": begun}]
+    told += [each for block in thinking for each in thinking_events(block)]
+    index = len(thinking)
     if isinstance(deed, CallTool):
-        told.append({"type": "content_block_start", "index": 0, "content_block": content | {"input": {}}})
+        told.append({"type": "content_block_start", "index": index, "content_block": content | {"input": {}}})
         deltas = [{"type": "input_json_delta", "partial_json": json.dumps(deed.args)}]
     else:
-        told.append({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+        told.append({"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}})
         deltas = [{"type": "text_delta", "text": each} for each in words(deed)]
-    told += [{"type": "content_block_delta", "index": 0, "delta": each} for each in deltas]
-    told.append({"type": "content_block_stop", "index": 0})
+    told += [{"type": "content_block_delta", "index": index, "delta": each} for each in deltas]
+    told.append({"type": "content_block_stop", "index": index})
     ended = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
     told.append({"type": "message_delta", "delta": ended, "usage": {"output_tokens": OUTPUT}})
     told.append({"type": "message_stop"})
     return [(each["type"], each) for each in told]
+
+
+def thinking_events(block: dict[str, Any]) -> list[dict[str, Any]]:
+    empty = block | {"thinking": "", "signature": ""}
+    deltas = [
+        {"type": "thinking_delta", "thinking": block["thinking"]},
+        {"type": "signature_delta", "signature": block["signature"]},
+    ]
+    return [
+        {"type": "content_block_start", "index": 0, "content_block": empty},
+        *({"type": "content_block_delta", "index": 0, "delta": each} for each in deltas),
+        {"type": "content_block_stop", "index": 0},
+    ]
 
 
 async def collected(stream: AsyncIterator[Any]) -> list[Any]:

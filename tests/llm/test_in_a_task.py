@@ -10,7 +10,7 @@ from config.settings import Settings
 from models.tasks import Status
 from tests.engine.conftest import Begin, Lab, begin, lab, quick
 from tests.llm.conftest import NO_REDIS, WIRES, as_text, provider
-from tests.llm.fake import CACHED, INPUT, OUTPUT, TEXT, CallTool, Drop, FakeProvider, Hang
+from tests.llm.fake import CACHED, INPUT, OUTPUT, SIGNATURE, TEXT, CallTool, Drop, FakeProvider, Hang
 from tests.llm.fake import Status as Refuse
 from worker import llm
 from worker.llm.hub import Gateway
@@ -131,6 +131,43 @@ async def test_a_task_without_an_accepted_key_fails_and_shows_none(
     assert (ended.status, ended.error["code"], ended.error["retryable"]) == (Status.FAILED, "model_key_refused", False)
     assert len(fake.seen) == 1
     assert SECRET not in everything(lab, task)
+    (told,) = [frame["data"] for frame in lab.events(task) if frame["type"] == "key.refused"]
+    assert (told["step"], told["key"], told["model"], told["code"]) == ("model:1", "p/1", "p:m1", "model_key_refused")
+    assert told["status"] == 401 and told["seconds"] > 60
+
+
+async def test_a_key_another_one_stood_in_for_is_an_event_of_the_step_that_met_it(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(provider(fake, "messages", keys=("poor", "good")))
+    fake.by_key["poor"] = Refuse(402, message="no credit for poor")
+    async with running_engine(quick, WORKFLOWS) as engine:
+        for expected in (["p/1"], []):
+            task = lab.submit("agent", {"prompt": "hello", "model": "p:m1"})
+            await engine.execute(task.run_id)
+            assert (await lab.ended(task)).status == Status.SUCCEEDED
+            told = [frame["data"] for frame in lab.events(task) if frame["type"] == "key.refused"]
+            assert [each["key"] for each in told] == expected
+            assert all(each["code"] == "model_quota_exceeded" for each in told)
+
+
+@pytest.mark.parametrize("wire", ["messages", "chat"])
+async def test_thinking_is_an_event_and_goes_back_to_the_model_with_its_signature(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    use(provider(fake, wire))
+    thought = "use sk-ant-0123456789abcdefghij? " + "hm " * 1000
+    fake.script.append(CallTool("calculator", {"expression": "6 * 7"}, thought))
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "6 * 7?", "model": "p:m1", "tools": ["calculator"]})
+        await engine.execute(task.run_id)
+        assert (await lab.ended(task)).status == Status.SUCCEEDED
+    (told,) = [frame["data"] for frame in lab.events(task) if frame["type"] == "agent.thinking"]
+    assert (told["step"], len(told["text"])) == ("model:1", 2000)
+    assert told["text"].startswith("use [redacted]? hm") and told["characters"] > 3000
+    sent = as_text(fake.seen[1].body["messages"])
+    assert "hm hm hm" in sent
+    assert wire != "messages" or SIGNATURE in sent
 
 
 async def test_a_rate_limit_makes_the_task_wait_as_long_as_the_provider_says(

@@ -28,6 +28,7 @@ from pydantic_ai.tools import RunContext as AgentContext
 from models.events import EventType
 from models.tasks import Effect
 from worker.agent.budget import Budget
+from worker.agent.hearsay import thoughts_of, told_of
 from worker.agent.limits import COST_KEY, LIMIT_EXCEEDED, MODEL_KEY, Tally, calls_of
 from worker.context import RunContext
 from worker.errors import StepFailed
@@ -96,15 +97,16 @@ class ModelSteps(JournalCallableOperationBackend[None]):
 
     async def _ask(self, step: StepCall, model: str, body: Body) -> dict[str, Any]:
         self._stream = await step.stream_text(model)
-        try:
-            with recording() as call:
+        with recording() as call:
+            try:
                 given = await body()
-        except ModelAPIError as error:
-            raise _failed(error) from error
-        except UnexpectedModelBehavior as error:
-            raise StepFailed(_short(error), code="model_misbehaved", retryable=True) from error
-        finally:
-            self._stream = None
+            except ModelAPIError as error:
+                raise _failed(error) from error
+            except UnexpectedModelBehavior as error:
+                raise StepFailed(_short(error), code="model_misbehaved", retryable=True) from error
+            finally:
+                self._stream = None
+                step.told += told_of(step, call)
         assert isinstance(given, dict)
         answer: dict[str, Any] = clean(given)
         self._tell_apart(answer)
@@ -112,7 +114,7 @@ class ModelSteps(JournalCallableOperationBackend[None]):
             kept = {MODEL_KEY: call.as_json()["model"], COST_KEY: call.cost}
             answer["metadata"] = {**(answer.get("metadata") or {}), **kept}
         step.usage = _used(step, answer, call)
-        step.told += [step.event(EventType.MODEL_FALLBACK, **each) for each in call.fallbacks]
+        step.told += thoughts_of(step, answer)
         warnings = self._tally.warnings(answer, OWN)
         step.told += [step.event(EventType.BUDGET_WARNING, **each) for each in warnings]
         return answer

@@ -42,10 +42,12 @@ class CallRecord:
     Attributes:
         attempts: the last one answered, unless the call failed.
         usage: tokens: `input`, `output`, `cached`, `cache_written`, `reasoning`.
+        refused: keys that were refused and rest now: `key` (its label), `model`, `code`, `status`, `seconds`.
         cost: `usd` (a decimal string, or None), `source` (priced, configured, unpriced, synthetic), `prices`.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
 
@@ -96,6 +98,13 @@ def note(attempt: Attempt) -> None:
     record = _current.get()
     if record is not None:
         record.attempts.append(attempt)
+
+
+def note_refused(refused: dict[str, Any]) -> None:
+    """Add a key that was refused to the record that is open, if one is."""
+    record = _current.get()
+    if record is not None:
+        record.refused.append(refused)
 
 
 def note_use(usage: dict[str, int], cost: dict[str, Any]) -> None:

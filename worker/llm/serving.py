@@ -24,6 +24,8 @@ from worker.llm.clients import Clients
 from worker.llm.errors import (
     ModelAnswerBroken,
     ModelFailed,
+    ModelKeyRefused,
+    ModelQuotaUsedUp,
     ModelRateLimited,
     ModelTimedOut,
     ModelUnavailable,
@@ -72,6 +74,11 @@ class _Try:
         seconds = round(time.monotonic() - self.started, 3)
         provider, model = self.ref.provider.name, self.ref.model
         record.note(Attempt(provider, model, self.state.key.label, outcome, status, seconds))
+
+    def rests(self, verdict: Verdict, seconds: float) -> None:
+        if verdict.kind in (ModelKeyRefused, ModelQuotaUsedUp):
+            told = {"key": self.state.key.label, "model": self.ref.name, "code": verdict.kind.code}
+            record.note_refused(told | {"status": verdict.status, "seconds": round(seconds, 1)})
 
     def answered(self, usage: RequestUsage) -> None:
         self.note("answered")
@@ -193,7 +200,7 @@ class Serving(WrapperModel):
         verdict, call.failed = judged
         call.sent += 1
         if verdict.action is Action.ROTATE_KEY:
-            self._standing.rest(trying.state, self.ref.model, verdict)
+            trying.rests(verdict, self._standing.rest(trying.state, self.ref.model, verdict))
             if verdict.kind is not ModelRateLimited:
                 call.avoiding.add(trying.state.key.label)
             if call.sent <= self._patience.retries + len(self._standing.ring.states):

@@ -48,8 +48,8 @@ class Standing:
         if pause:
             self._board.tell(self._down, errors.ModelUnavailable.code, pause)
 
-    def rest(self, state: KeyState, model: str, verdict: Verdict) -> None:
-        """Leave a key alone that is of no use now, for as long as its provider's reason lasts."""
+    def rest(self, state: KeyState, model: str, verdict: Verdict) -> float:
+        """Leave a key alone that is of no use now, for as long as its provider's reason lasts; return the seconds."""
         about = ""
         if verdict.kind is errors.ModelRateLimited:
             seconds = keys.RATE_REST_S if verdict.retry_after_s is None else verdict.retry_after_s
@@ -62,6 +62,7 @@ class Standing:
         self._board.tell(self._place(state, about), verdict.kind.code, rests)
         if not about:
             self._board.tell_label(state.key.label, verdict.kind.code, rests)
+        return rests
 
     @property
     def _down(self) -> str:
