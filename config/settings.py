@@ -26,6 +26,13 @@ class PriceSetting(_Declared):
     cached: float | None = Field(None, ge=0)
 
 
+class LimitsSetting(_Declared):
+    """What each key of a provider may use a minute, all worker processes together."""
+
+    requests: int | None = Field(None, ge=1)
+    tokens: int | None = Field(None, ge=1)
+
+
 class ProviderSetting(_Declared):
     """A place models are called at; see docs/models.md."""
 
@@ -35,6 +42,7 @@ class ProviderSetting(_Declared):
     keys: list[SecretStr] = []
     models: list[str] | None = None
     prices: dict[str, PriceSetting] = {}
+    limits: LimitsSetting = LimitsSetting()
 
     @model_validator(mode="after")
     def _reachable(self) -> "ProviderSetting":

@@ -102,6 +102,7 @@ class FakeProvider:
     def __init__(self) -> None:
         self.script: deque[Deed] = deque()
         self.by_key: dict[str, Deed] = {}
+        self.headers: dict[str, dict[str, str]] = {}  # of answers, by key
         self.seen: list[Seen] = []
         self.gone = asyncio.Event()
         self.reached = asyncio.Event()
@@ -109,6 +110,7 @@ class FakeProvider:
 
     async def __aenter__(self) -> "FakeProvider":
         app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.on_response_prepare.append(self._add_headers)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/responses", self._responses)
         app.router.add_post("/v1/messages", self._messages)
@@ -127,6 +129,9 @@ class FakeProvider:
         """The key of each request, in order."""
         return [each.key for each in self.seen]
 
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self.headers.get(key_of(request), {}))
+
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._serve(request, "chat", chat_events, chat_whole)
 
@@ -138,7 +143,7 @@ class FakeProvider:
 
     async def _serve(self, request: web.Request, wire: str, events: Any, whole: Any) -> web.StreamResponse:
         body = await request.json()
-        key = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        key = key_of(request)
         self.seen.append(Seen(wire, key, body, dict(request.headers)))
         deed = self.by_key.get(key) or (self.script.popleft() if self.script else DEFAULT)
         self.reached.set()
@@ -196,6 +201,10 @@ class FakeProvider:
         elif isinstance(deed, Drop) and not deed.politely:
             assert request.transport is not None
             request.transport.abort()
+
+
+def key_of(request: web.Request) -> str:
+    return request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def refusal(deed: Status, wire: str) -> web.Response:

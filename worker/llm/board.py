@@ -8,8 +8,9 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import redis.asyncio
@@ -17,6 +18,8 @@ from redis.exceptions import RedisError
 
 from config.settings import Settings
 from models import notices
+from worker.llm import pooled
+from worker.llm.limits import Told
 from worker.llm.providers import Key
 
 PREFIX = notices.PREFIX
@@ -56,9 +59,50 @@ class Board:
         """Put up a notice for those who know keys by label only, such as the front; never raises."""
         self._tell_later(notices.key_rests(label), code, seconds)
 
+    def flow(self, key: Key, about: str, arguments: Sequence[str], then: Callable[[dict[str, Told]], None]) -> None:
+        """Change the shared buckets of a key in the background, and hand over what is left; never raises.
+
+        Args:
+            key: whose.
+            about: the model they are for; "" for all.
+            arguments: see `worker.llm.pooled`.
+            then: is told what is left, unless Redis is away.
+        """
+        self._later(self._flow(self._line(), self._levels(key, about), arguments, then))
+
+    async def _flow(
+        self, line: _Line, place: str, arguments: Sequence[str], then: Callable[[dict[str, Told]], None]
+    ) -> None:
+        (answer,) = await self._ask(line, [(place, arguments)]) or [None]
+        if answer is not None:
+            then(pooled.read(answer))
+
+    async def levels(self, places: Sequence[tuple[Key, str]], kinds: Sequence[str]) -> list[dict[str, Told]]:
+        """Return what is left in shared buckets, for each key and model; never raises."""
+        asked = [(self._levels(key, about), pooled.look(kinds)) for key, about in places]
+        return [pooled.read(answer) for answer in await self._ask(self._line(), asked)]
+
+    async def _ask(self, line: _Line, asked: Sequence[tuple[str, Sequence[str]]]) -> list[Any]:
+        if asyncio.get_running_loop().time() < line.pause_until:
+            return []
+        try:
+            async with asyncio.timeout(PATIENCE_S), line.client.pipeline(transaction=False) as pipe:
+                for place, arguments in asked:
+                    pipe.eval(pooled.SCRIPT, 1, place, *arguments)
+                return await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._leave_alone(line, error)
+            return []
+
+    def _levels(self, key: Key, about: str) -> str:
+        return f"{notices.LEVELS}{self.name_of(key)}:{about}"
+
     def _tell_later(self, place: str, code: str, seconds: float) -> None:
+        self._later(self._tell(self._line(), place, code, seconds))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
         line = self._line()
-        task = asyncio.get_running_loop().create_task(self._tell(line, place, code, seconds))
+        task = asyncio.get_running_loop().create_task(work)
         line.telling.add(task)
         task.add_done_callback(line.telling.discard)
 

@@ -22,6 +22,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 from pydantic_ai.settings import ModelSettings
 
+from worker.llm import listening
 from worker.llm.offline import OfflineModel
 from worker.llm.providers import Key, Kind, ModelRef
 from worker.llm.taxonomy import AnswerTooLarge
@@ -97,6 +98,7 @@ class Clients:
         return made[wire]
 
     async def _cap(self, response: httpx2.Response) -> None:
+        listening.heard(response.headers)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Capped(response.stream, self._most)
 

@@ -1,16 +1,19 @@
 """Which key is used next: the one with the least to do, among those that are not resting.
 
-A key rests when its provider says so: until a rate limit ends, or for a while after it was refused. What was
+A key rests when its provider says so: until a rate limit ends, or for a while after it was refused; and while nothing
+is left of its rate limits. One that has little left is used last. What was
 refused for one model only (403, 404) rests for that model only. Times are those of `time.monotonic`.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from worker.llm.errors import ModelFailed, ModelKeyRefused
+from worker.llm.buckets import Buckets
+from worker.llm.errors import ModelFailed, ModelKeyRefused, ModelRateLimited
 from worker.llm.providers import Key
 
 #: A refused key is tried again after this: it may have been mended meanwhile.
@@ -34,16 +37,20 @@ class KeyState:
 
     Attributes:
         in_flight: calls under way with it.
+        buckets: what is left of its rate limits.
         rests: until when it is not used, and why, by model; "" stands for all models.
     """
 
     key: Key
+    buckets: Buckets
     in_flight: int = 0
     rests: dict[str, tuple[float, type[ModelFailed]]] = field(default_factory=dict)
 
     def resting(self, model: str, now: float) -> tuple[float, type[ModelFailed]] | None:
         """Return until when and why it is not used for `model`; None if it may be."""
         found = [self.rests[each] for each in ("", model) if each in self.rests and self.rests[each][0] > now]
+        if empty_s := self.buckets.wait_s(model, now):
+            found.append((now + empty_s, ModelRateLimited))
         return max(found, key=lambda rest: rest[0], default=None)
 
 
@@ -59,9 +66,18 @@ class NoKey(Exception):
 class KeyRing:
     """The keys of one provider."""
 
-    def __init__(self, keys: tuple[Key, ...], clock: Callable[[], float] = time.monotonic) -> None:
-        self.states = [KeyState(key) for key in keys]
+    def __init__(
+        self,
+        keys: tuple[Key, ...],
+        clock: Callable[[], float] = time.monotonic,
+        limits: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.states = [KeyState(key, Buckets(limits, clock())) for key in keys]
         self._clock = clock
+
+    def now(self) -> float:
+        """Return the time rests and buckets go by."""
+        return self._clock()
 
     @contextmanager
     def lease(self, model: str, avoiding: set[str]) -> Iterator[KeyState]:
@@ -85,7 +101,7 @@ class KeyRing:
         now = self._clock()
         free = [each for each in self.states if each.key.label not in avoiding and not each.resting(model, now)]
         if free:
-            return min(free, key=lambda each: each.in_flight)
+            return min(free, key=lambda each: (each.buckets.scarce(model, now), each.in_flight))
         resting = [rest for each in self.states if (rest := each.resting(model, now))]
         if not resting:  # all were given up on by this call, for reasons of its own
             raise NoKey(0.0, ModelKeyRefused)

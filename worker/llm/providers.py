@@ -41,6 +41,7 @@ class Provider:
         keys: at least one; a server that wants none gets a placeholder.
         models: the only ones it may be asked for; None for any.
         prices: by model's name, in USD per million tokens.
+        limits: what each key may use a minute: `requests`, `tokens`; without them, what the provider allows.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Provider:
     keys: tuple[Key, ...] = ()
     models: tuple[str, ...] | None = None
     prices: Mapping[str, PriceSetting] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def _provider(declared: ProviderSetting) -> Provider:
         _keys(declared.name, declared.keys or [SecretStr(NO_KEY)]),
         None if declared.models is None else tuple(declared.models),
         MappingProxyType(dict(declared.prices)),
+        MappingProxyType(declared.limits.model_dump(exclude_none=True)),
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponseStreamEvent
@@ -31,6 +32,7 @@ from worker.llm.errors import (
     ModelUnavailable,
 )
 from worker.llm.keys import KeyState, NoKey
+from worker.llm.listening import listening
 from worker.llm.providers import ModelRef
 from worker.llm.record import Attempt
 from worker.llm.standing import Standing
@@ -68,6 +70,7 @@ class _Try:
 
     ref: ModelRef
     state: KeyState
+    standing: Standing
     started: float = field(default_factory=time.monotonic)
 
     def note(self, outcome: str, status: int | None = None) -> None:
@@ -82,6 +85,7 @@ class _Try:
 
     def answered(self, usage: RequestUsage) -> None:
         self.note("answered")
+        self.standing.used(self.state, self.ref.model, usage.input_tokens + usage.output_tokens)
         record.note_use(costs.tokens(usage), costs.cost(self.ref, usage))
 
 
@@ -146,14 +150,15 @@ class Serving(WrapperModel):
             async with AsyncExitStack() as attempt:
                 pause = self._closed(call)
                 try:
-                    state = attempt.enter_context(self._standing.ring.lease(self.ref.model, call.avoiding))
+                    state = attempt.enter_context(self._standing.lease(self.ref.model, call.avoiding))
                 except NoKey as none:
                     self._breaker.gave_up()
                     pause = self._without_key(none, call)
                 else:
-                    trying = _Try(self.ref, state)
+                    trying = _Try(self.ref, state, self._standing)
                     try:
-                        answer = await ask(self._clients.model(self.ref, state.key), attempt)
+                        with listening(partial(self._standing.hear_headers, state, self.ref.model)):
+                            answer = await ask(self._clients.model(self.ref, state.key), attempt)
                     except Exception as error:
                         pause = self._next(error, trying, call)
                     except BaseException:

@@ -1,11 +1,16 @@
 """How a provider stands: which of its keys rest, whether it is left alone; shared between processes."""
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 
-from worker.llm import errors, keys
+from worker.llm import errors, keys, pooled
 from worker.llm.board import Board
 from worker.llm.breaker import Breaker
+from worker.llm.buckets import ALL_MODELS, Amounts
 from worker.llm.keys import KeyRing, KeyState
+from worker.llm.limits import REQUESTS, TOKENS, Told, read
 from worker.llm.providers import Kind, Provider
 from worker.llm.taxonomy import Verdict
 
@@ -21,7 +26,7 @@ class Standing:
     """A provider's keys and its circuit breaker."""
 
     def __init__(self, provider: Provider, board: Board) -> None:
-        self.ring = KeyRing(provider.keys)
+        self.ring = KeyRing(provider.keys, limits=provider.limits)
         self.breaker = Breaker(provider.name)
         self._provider = provider
         self._board = board
@@ -35,12 +40,45 @@ class Standing:
         self._heard[model] = now + NEWS_S
         places = {self._place(state, about): (state, about) for state in self.ring.states for about in ("", model)}
         found = await self._board.hear([self._down, *places])
+        await self._listen_to_levels(model)
         for name, (code, left) in found.items():
             if name == self._down:
                 self.breaker.told(left)
             elif code in _KINDS:
                 state, about = places[name]
                 self.ring.rest(state, about, _KINDS[code], left)
+
+    async def _listen_to_levels(self, model: str) -> None:
+        places = [(state, about) for state in self.ring.states for about in (ALL_MODELS, model)]
+        told = await self._board.levels([(state.key, about) for state, about in places], (REQUESTS, TOKENS))
+        for (state, about), limits in zip(places, told, strict=False):  # nothing is told while Redis is away
+            state.buckets.heard(about, limits, self.ring.now())
+
+    @contextmanager
+    def lease(self, model: str, avoiding: set[str]) -> Iterator[KeyState]:
+        """Take a key of the ring for one call, and set aside what it is expected to use; see `KeyRing.lease`."""
+        with self.ring.lease(model, avoiding) as state:
+            self._share(state, state.buckets.lease(model, self.ring.now()))
+            yield state
+
+    def used(self, state: KeyState, model: str, tokens: int) -> None:
+        """Count what a call has used in place of what was set aside for it."""
+        self._share(state, state.buckets.settle(model, tokens, self.ring.now()))
+
+    def hear_headers(self, state: KeyState, model: str, headers: Mapping[str, str]) -> None:
+        """Take over what an answer's headers say of the key's rate limits, and tell the other processes."""
+        limits = read(headers)
+        if limits:
+            state.buckets.told(model, limits, self.ring.now())
+            self._board.flow(state.key, model, pooled.put(limits), partial(self._heard_of, state, model))
+
+    def _share(self, state: KeyState, taken: Amounts) -> None:
+        for (about, kind), amount in taken.items():
+            arguments = pooled.take(kind, state.buckets.sizes(about, kind), amount)
+            self._board.flow(state.key, about, arguments, partial(self._heard_of, state, about))
+
+    def _heard_of(self, state: KeyState, about: str, limits: dict[str, Told]) -> None:
+        state.buckets.heard(about, limits, self.ring.now())
 
     def failed(self) -> None:
         """Count a failure of the provider as a whole."""
