@@ -41,7 +41,7 @@ class StepCall:
         attempt: which try this is, from 1.
         idempotency_key: the same on every try, also after a retry of the task; send it along.
         told: events to be written together with the result, before `step.completed` or `step.failed`.
-        usage: what the step used, recorded together with the result.
+        usage: what the step used, recorded together with the result or the error.
     """
 
     journal: "Journal"
@@ -176,7 +176,8 @@ class Journal:
         row = self.recorded(call.key)
         in_doubt = row is not None and row.status == StepStatus.STARTED
         event = call.event(EventType.STEP_RESTARTED if in_doubt else EventType.STEP_STARTED)
-        call.started = self.write([call.state(StepStatus.STARTED)], [event], starting=True)
+        kept = row.usage if row else None
+        call.started = self.write([call.state(StepStatus.STARTED, usage=kept)], [event], starting=True)
         return call.started
 
     async def complete(self, call: StepCall, result: Any) -> Any:
@@ -208,7 +209,7 @@ class Journal:
         error.detail.pop("ambiguous", None)
         stored = error.as_json()
         events = [*call.told, call.event(EventType.STEP_FAILED, error=stored)]
-        await self.write([call.state(StepStatus.FAILED, error=stored)], events)
+        await self.write([call.state(StepStatus.FAILED, error=stored, usage=call.usage)], events)
         return error
 
     def write(

@@ -113,6 +113,7 @@ class StepRow:
     error: dict[str, Any] | None
     decision: dict[str, Any] | None
     request: dict[str, Any] | None
+    usage: dict[str, Any]
     started_at: datetime
 
 
@@ -213,7 +214,7 @@ _COPIED = (
 )
 _STEP_FIELDS = (
     *("key", "number", "kind", "effect", "status", "fence", "attempts"),
-    *("idempotency_key", "started_seq", "error", "decision", "started_at"),
+    *("idempotency_key", "started_seq", "error", "decision", "usage", "started_at"),
 )
 
 

@@ -185,6 +185,31 @@ async def test_a_rate_limit_makes_the_task_wait_as_long_as_the_provider_says(
 
 
 @EACH
+async def test_what_answers_used_that_broke_off_is_in_the_task_s_usage(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    prices = {"m1": {"input": 10_000, "output": 10_000}}  # a cent a token
+    use(provider(fake, wire, prices=prices))
+    fake.script += [Drop(8), CallTool("calculator", {"expression": "6 * 7"}), Drop(8), Drop(8)]
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("agent", {"prompt": "6 * 7?", "model": "p:m1", "tools": ["calculator"]})
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert ended.status == Status.SUCCEEDED, ended.error
+    used, steps = ended.usage, lab.steps(task)
+    lost = [steps[key]["usage"]["lost"] for key in ("model:1", "model:2")]
+    assert [each["calls"] for each in lost] == [1, 2] and used["cut_calls"] == 3
+    assert used["input_tokens"] == 2 * INPUT + sum(each["input"] for each in lost)
+    assert used["output_tokens"] == 2 * OUTPUT + sum(each["output"] for each in lost)
+    assert used["usd"] == f"{(used['input_tokens'] + used['output_tokens']) / 100:g}"
+    if wire == "messages":  # tells what was sent when it begins to answer
+        assert used["input_tokens"] == 5 * INPUT
+    assert 0 < used["estimated_tokens"] == sum(each["estimated"] for each in lost)
+    assert ended.result["usage"]["input_tokens"] == used["input_tokens"]
+    assert "unaccounted" not in steps["model:2"]["usage"]
+
+
+@EACH
 async def test_cancelling_a_task_hangs_up_on_the_provider(
     lab: Lab, quick: Settings, use: Use, fake: FakeProvider, begin: Begin, wire: str
 ) -> None:
@@ -199,7 +224,10 @@ async def test_cancelling_a_task_hangs_up_on_the_provider(
             lab.ask("cancel", task)
             await fake.gone.wait()
         await running
-        assert lab.task(task).status == Status.CANCELLED
+        ended = lab.task(task)
+    assert ended.status == Status.CANCELLED
+    assert ended.usage["cut_calls"] == 1 and 0 < ended.usage["estimated_tokens"] < 500
+    assert (ended.usage["input_tokens"] == INPUT) is (wire == "messages")
 
 
 async def test_a_request_the_provider_refuses_fails_the_task_with_the_provider_s_words(

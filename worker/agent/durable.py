@@ -34,6 +34,7 @@ from worker.context import RunContext
 from worker.errors import StepFailed
 from worker.events import TextStream
 from worker.journal import StepCall
+from worker.llm.cut import Lost, summed
 from worker.llm.record import CallRecord, recording
 from worker.tools.chain import clean
 
@@ -56,6 +57,7 @@ class ModelSteps(JournalCallableOperationBackend[None]):
         self._tally = tally
         self._budget = budget
         self._stream: TextStream | None = None
+        self._earlier: Lost = {}
 
     async def execute(
         self,
@@ -84,6 +86,9 @@ class ModelSteps(JournalCallableOperationBackend[None]):
             self._ctx.report(self._tally.totals())
 
     async def _counted(self, model: str, body: Body) -> object:
+        row = self._ctx.journal.recorded(self._tally.next_step)
+        self._earlier = ((row.usage if row else None) or {}).get("lost") or {}
+        self._tally.was_cut(self._tally.next_step, self._earlier)
         key = self._tally.before_step()
         answer = await self._ctx.step(
             key,
@@ -107,6 +112,7 @@ class ModelSteps(JournalCallableOperationBackend[None]):
             finally:
                 self._stream = None
                 step.told += told_of(step, call)
+                step.usage = self._lost(step.key, call)
         assert isinstance(given, dict)
         answer: dict[str, Any] = clean(given)
         self._tell_apart(answer)
@@ -118,6 +124,12 @@ class ModelSteps(JournalCallableOperationBackend[None]):
         warnings = self._tally.warnings(answer, OWN)
         step.told += [step.event(EventType.BUDGET_WARNING, **each) for each in warnings]
         return answer
+
+    def _lost(self, key: str, call: CallRecord) -> dict[str, Any] | None:
+        """Count what this try and those before it used whose answers were cut off; return it for the step's row."""
+        lost = summed([self._earlier, *call.lost])
+        self._tally.was_cut(key, lost)
+        return {"lost": lost} if lost else None
 
     def _tell_apart(self, answer: dict[str, Any]) -> None:
         """Give every tool call an id of its own: some providers repeat them, and results are matched by them."""
@@ -167,9 +179,11 @@ class JournalDurability(BaseDurabilityCapability[Any]):
 
 
 def _used(step: StepCall, answer: dict[str, Any], call: CallRecord) -> dict[str, Any]:
-    """What the step's row says of the call. Tries before this one were paid for, too, but nobody knows how much."""
-    used = call.as_json() if call.attempts else {"usage": answer.get("usage")}
-    return used | ({"unaccounted": step.attempt - 1} if step.attempt > 1 else {})
+    """What the step's row says of the call. Tries before this one may have been paid for, and nobody knows how much."""
+    used: dict[str, Any] = call.as_json() if call.attempts else {"usage": answer.get("usage")}
+    used |= step.usage or {}
+    unknown = step.attempt - 1 - used.get("lost", {}).get("calls", 0)
+    return used | ({"unaccounted": unknown} if unknown > 0 else {})
 
 
 async def _exceeded(step: StepCall, error: StepFailed) -> dict[str, Any]:

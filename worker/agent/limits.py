@@ -17,6 +17,8 @@ PROVIDER_OFFLINE = "offline"
 MODEL_KEY = "umbel_model"
 #: And what it cost, as `worker.llm.costs` says it.
 COST_KEY = "umbel_cost"
+#: Token counts of calls that were cut off, by the names they have in the task's usage.
+CUT = {"input": "input_tokens", "output": "output_tokens", "cached": COUNTED[2], "cache_written": COUNTED[3]}
 SYNTHETIC = "synthetic"
 #: Code of the error that ends a run at one of its limits.
 LIMIT_EXCEEDED = "limit_exceeded"
@@ -55,7 +57,26 @@ class Tally:
     text: str = ""
     usd: Decimal = Decimal()
     unpriced: int = 0
+    cut_calls: int = 0
+    estimated: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
+    _cut: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def next_step(self) -> str:
+        """The key of the next call of the model."""
+        return f"model:{self.steps + 1}"
+
+    def was_cut(self, key: str, lost: dict[str, Any]) -> None:
+        """Count what tries of a step used in all whose answers were cut off; see `worker.llm.cut`."""
+        for sign, each in ((-1, self._cut.pop(key, {})), (1, lost)):
+            for name, counted in CUT.items():
+                self.usage[counted] += sign * each.get(name, 0)
+            self.usd += sign * Decimal(each.get("usd", 0))
+            self.unpriced += sign * each.get("unpriced", 0)
+            self.cut_calls += sign * each.get("calls", 0)
+            self.estimated += sign * each.get("estimated", 0)
+        self._cut[key] = lost
 
     def before_step(self) -> str:
         """Allow one more call of the model and return its step's key.
@@ -70,7 +91,7 @@ class Tally:
             raise self.exceeded("max_usd", limits.usd, self.usd)
         if self.steps >= limits.steps:
             raise self.exceeded("max_steps", limits.steps, self.steps + 1)
-        return f"model:{self.steps + 1}"
+        return self.next_step
 
     def took(self, answer: dict[str, Any], own: frozenset[str]) -> None:
         """Count an answer of the model.
@@ -136,6 +157,7 @@ class Tally:
     def totals(self) -> dict[str, Any]:
         """Return what the task's `usage` says: tokens, `usd` (a decimal string), and how many steps have no price."""
         spent = {"usd": format(self.usd.normalize(), "f"), "unpriced_steps": self.unpriced}
+        spent |= {"cut_calls": self.cut_calls, "estimated_tokens": self.estimated}
         counts = {"steps": self.steps, "tool_calls": self.tool_calls, "synthetic": self.synthetic}
         return {**self.usage, **spent, **counts}
 

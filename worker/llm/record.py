@@ -42,12 +42,14 @@ class CallRecord:
     Attributes:
         attempts: the last one answered, unless the call failed.
         usage: tokens: `input`, `output`, `cached`, `cache_written`, `reasoning`.
+        lost: what calls used whose answers were cut off; see `worker.llm.cut`.
         refused: keys that were refused and rest now: `key` (its label), `model`, `code`, `status`, `seconds`.
         cost: `usd` (a decimal string, or None), `source` (priced, configured, unpriced, synthetic), `prices`.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[dict[str, Any]] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
 
@@ -91,6 +93,11 @@ def recording() -> Iterator[CallRecord]:
         yield record
     finally:
         _current.reset(token)
+
+
+def current() -> CallRecord | None:
+    """Return the record that is open, if one is."""
+    return _current.get()
 
 
 def note(attempt: Attempt) -> None:

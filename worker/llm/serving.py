@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponseStreamEvent
+from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
@@ -23,7 +23,6 @@ from pydantic_ai.usage import RequestUsage
 from worker.llm import costs, record, telling
 from worker.llm.clients import Clients
 from worker.llm.errors import (
-    ModelAnswerBroken,
     ModelFailed,
     ModelKeyRefused,
     ModelQuotaUsedUp,
@@ -31,6 +30,7 @@ from worker.llm.errors import (
     ModelTimedOut,
     ModelUnavailable,
 )
+from worker.llm.guarded import Begun, Guarded, Trying
 from worker.llm.keys import KeyState, NoKey
 from worker.llm.listening import listening
 from worker.llm.providers import ModelRef
@@ -130,17 +130,18 @@ class Serving(WrapperModel):
     ) -> AsyncIterator[StreamedResponse]:
         """Ask and hand over the answer once it has begun."""
 
-        async def ask(model: Model, stack: AsyncExitStack) -> tuple[StreamedResponse, "_Begun"]:
+        async def ask(model: Model, stack: AsyncExitStack) -> Begun:
             opening = model.request_stream(messages, model_settings, model_request_parameters, run_context)
-            stream = await stack.enter_async_context(opening)
-            events = aiter(stream)
-            return stream, _Begun(await anext(events, None), events)
+            begun = Begun(await stack.enter_async_context(opening), messages)
+            await begun.begin(self.ref)
+            return begun
 
         async with AsyncExitStack() as stack:
-            (stream, begun), trying = await self._serve(ask, stack)
+            begun, trying = await self._serve(ask, stack)
+            stack.callback(begun.close, self.ref)
             # What __aiter__ of the stream hands out from now on; pydantic-ai's own fallback does the same.
-            stream._event_iterator = _Guarded(self, stream, begun, trying)
-            yield stream
+            begun.stream._event_iterator = Guarded(self, begun, trying)
+            yield begun.stream
 
     async def _serve(self, ask: Ask[T], stack: AsyncExitStack) -> tuple[T, _Try]:
         """Ask until there is an answer; what it holds open is closed with `stack`."""
@@ -218,7 +219,7 @@ class Serving(WrapperModel):
             raise call.failed from None
         return max(asked_for, self._spread(call.tries - 1))
 
-    def judged(self, error: Exception, trying: _Try) -> tuple[Verdict, ModelFailed] | None:
+    def judged(self, error: Exception, trying: Trying) -> tuple[Verdict, ModelFailed] | None:
         """Take note of an error; return what it means, or None if it is none of a model's."""
         verdict = verdict_on(error)
         if verdict is None:
@@ -238,49 +239,3 @@ class Serving(WrapperModel):
     def _spread(self, tries: int) -> float:
         longest: float = min(PAUSE_S * 2.0**tries, self._patience.wait_max_s)
         return longest * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, keeps no secret
-
-
-@dataclass(slots=True)
-class _Begun:
-    first: ModelResponseStreamEvent | None
-    rest: AsyncIterator[ModelResponseStreamEvent]
-
-
-class _Guarded:
-    """The events of an answer; errors come out as ours, and an end that is none is an error."""
-
-    def __init__(self, serving: Serving, stream: StreamedResponse, begun: _Begun, trying: _Try) -> None:
-        self._serving = serving
-        self._stream = stream
-        self._begun = begun
-        self._trying = trying
-        self._ended = False
-
-    def __aiter__(self) -> "_Guarded":
-        return self
-
-    async def __anext__(self) -> ModelResponseStreamEvent:
-        if (first := self._begun.first) is not None:
-            self._begun.first = None
-            return first
-        try:
-            return await anext(self._begun.rest)
-        except StopAsyncIteration:
-            self._end()
-            raise
-        except Exception as error:
-            judged = self._serving.judged(error, self._trying)
-            if judged is None:
-                raise
-            raise judged[1] from None
-
-    def _end(self) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        answer = self._stream.get()
-        why = answer.finish_reason or (answer.provider_details or {}).get("finish_reason")
-        if not why and not self._stream.cancelled:
-            self._trying.note(ModelAnswerBroken.code)
-            raise self._serving.failure(Verdict(Action.FATAL, ModelAnswerBroken), "cut its answer short") from None
-        self._trying.answered(answer.usage)
