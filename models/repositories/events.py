@@ -39,6 +39,14 @@ CROSS JOIN LATERAL (
 ORDER BY e.task_id, e.seq
 """
 
+# A gap that ends with the run being taken up is time nobody held it: it waited, or its worker was lost.
+_WORKED = """
+SELECT coalesce(extract(epoch FROM sum(gap)), 0)::float FROM (
+    SELECT type, at - lag(at) OVER (ORDER BY seq) AS gap FROM events
+    WHERE task_id = %(task_id)s AND run_id = %(run_id)s AND seq <= %(upto)s) told
+WHERE type NOT IN ('task.queued', 'task.started', 'task.resumed')
+"""
+
 
 class Page(NamedTuple):
     """Frames after a number, and where the task stands at the same moment."""
@@ -98,6 +106,12 @@ def sweep(connection: Connection, scope: SystemScope, watched: dict[UUID, int], 
     asked = {"tasks": list(watched), "after": list(watched.values()), "limit": limit}
     rows = connection.exec_driver_sql(_SWEEP, asked).all()
     return [_frame(connection, *row) for row in rows]
+
+
+def worked_s(connection: Connection, scope: SystemScope, task_id: UUID, run_id: UUID, upto: int) -> float:
+    """Return for how many seconds workers held a run up to an event, as far as its events tell; waits do not count."""
+    asked = {"task_id": task_id, "run_id": run_id, "upto": upto}
+    return float(connection.exec_driver_sql(_WORKED, asked).scalar_one())
 
 
 def _frame(

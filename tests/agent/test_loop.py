@@ -200,7 +200,7 @@ async def test_no_tool_of_an_answer_over_the_limit_runs(lab: Lab, quick: Setting
 
 
 async def test_tokens_over_the_limit_stop_the_next_step(lab: Lab, quick: Settings, ledger: Ledger) -> None:
-    task = await carry_out(lab, quick, script(Call("pure", {"a": 1}), "x"), ledger, limits=Limits(tokens=150))
+    task = await carry_out(lab, quick, script(Call("pure", {"a": 1}), "x"), ledger, limits=Limits(tokens=290))
     assert (task.error["code"], task.error["limit"]) == ("limit_exceeded", "max_tokens")
     assert ledger.done("pure") == [1]
 

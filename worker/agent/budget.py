@@ -4,6 +4,7 @@ Nothing here is asked on a replay: recorded answers are counted by `worker.agent
 of what is sent are estimated, and the rest of the limit becomes the longest answer the provider is allowed to give.
 """
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -38,7 +39,11 @@ class Budget:
         self._heard = 0
 
     def reserve(
-        self, model: Model, messages: list[ModelMessage], settings: ModelSettings | None
+        self,
+        model: Model,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
     ) -> ModelSettings | None:
         """Return the settings of a call, with the longest answer that still fits the limits.
 
@@ -49,7 +54,7 @@ class Budget:
         limits = self._tally.limits
         if limits.tokens is None and limits.usd is None:
             return settings
-        sent = len(ModelMessagesTypeAdapter.dump_json(messages)) // CHARACTERS
+        sent = tokens_of(messages, parameters)
         longest = min(self._by_tokens(sent), self._by_usd(model, sent), (settings or {}).get("max_tokens") or 10**9)
         self._longest = longest * CHARACTERS * LENIENCE
         if longest > ANSWER_ASKED_MAX:
@@ -99,7 +104,7 @@ class BudgetedModel(WrapperModel):
         self, messages: list[ModelMessage], model_settings: ModelSettings | None, parameters: ModelRequestParameters
     ) -> ModelResponse:
         """Ask for a whole answer."""
-        settings = self._budget.reserve(self.wrapped, messages, model_settings)
+        settings = self._budget.reserve(self.wrapped, messages, model_settings, parameters)
         return await super().request(messages, settings, parameters)
 
     @asynccontextmanager
@@ -111,9 +116,16 @@ class BudgetedModel(WrapperModel):
         run_context: AgentContext[Any] | None = None,
     ) -> AsyncIterator[StreamedResponse]:
         """Ask for a streamed answer."""
-        settings = self._budget.reserve(self.wrapped, messages, model_settings)
+        settings = self._budget.reserve(self.wrapped, messages, model_settings, model_request_parameters)
         async with super().request_stream(messages, settings, model_request_parameters, run_context) as response:
             yield response
+
+
+def tokens_of(messages: list[ModelMessage], parameters: ModelRequestParameters) -> int:
+    """Estimate how many tokens a call sends: its messages, and the definitions of its tools."""
+    tools = (*parameters.function_tools, *parameters.output_tools)
+    schemas = sum(len(json.dumps(tool.parameters_json_schema)) + len(tool.description or "") for tool in tools)
+    return (len(ModelMessagesTypeAdapter.dump_json(messages)) + schemas) // CHARACTERS
 
 
 def _price(model: Model, sent: int, answered: int) -> Decimal:

@@ -6,7 +6,6 @@ effect. The run's code is replayed from the top; recorded steps answer without a
 
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
-from functools import partial
 from typing import Any, ClassVar
 
 from pydantic_ai.agent import Agent
@@ -28,6 +27,7 @@ from pydantic_ai.tools import RunContext as AgentContext
 from models.events import EventType
 from models.tasks import Effect
 from worker.agent.budget import Budget
+from worker.agent.clock import Clock
 from worker.agent.hearsay import thoughts_of, told_of
 from worker.agent.limits import COST_KEY, LIMIT_EXCEEDED, MODEL_KEY, Tally, calls_of
 from worker.context import RunContext
@@ -50,12 +50,13 @@ log = logging.getLogger(__name__)
 class ModelSteps(JournalCallableOperationBackend[None]):
     """Carries out pydantic-ai's operations as journaled steps of one run."""
 
-    def __init__(self, ctx: RunContext, tally: Tally, budget: Budget) -> None:
+    def __init__(self, ctx: RunContext, tally: Tally, budget: Budget, clock: Clock) -> None:
         config = RoleBasedOperationConfig[None](model=None, event=None, capability=None, tool=None)
         super().__init__(agent_name="agent", config=config)
         self._ctx = ctx
         self._tally = tally
         self._budget = budget
+        self._clock = clock
         self._stream: TextStream | None = None
         self._earlier: Lost = {}
 
@@ -78,10 +79,6 @@ class ModelSteps(JournalCallableOperationBackend[None]):
     async def _model(self, model: str, body: Body) -> object:
         try:
             return await self._counted(model, body)
-        except StepFailed as error:
-            if error.code == LIMIT_EXCEEDED:
-                await self._ctx.step("budget:exceeded", partial(_exceeded, error=error), kind="budget")
-            raise
         finally:
             self._ctx.report(self._tally.totals())
 
@@ -104,7 +101,10 @@ class ModelSteps(JournalCallableOperationBackend[None]):
         self._stream = await step.stream_text(model)
         with recording() as call:
             try:
-                given = await body()
+                async with self._clock.limited():
+                    given = await body()
+            except StepFailed as error:
+                raise _with_partial(error, self._stream.text) from None
             except ModelAPIError as error:
                 raise _failed(error) from error
             except UnexpectedModelBehavior as error:
@@ -186,10 +186,18 @@ def _used(step: StepCall, answer: dict[str, Any], call: CallRecord) -> dict[str,
     return used | ({"unaccounted": unknown} if unknown > 0 else {})
 
 
-async def _exceeded(step: StepCall, error: StepFailed) -> dict[str, Any]:
+async def tell_exceeded(step: StepCall, error: StepFailed) -> dict[str, Any]:
+    """Tell which limit ended the run; the work of the step that records it."""
     told = {name: error.detail[name] for name in ("limit", "allowed", "needed")}
     step.told.append(step.event(EventType.BUDGET_EXCEEDED, **told))
     return told
+
+
+def _with_partial(error: StepFailed, text: str) -> StepFailed:
+    """Add what the model had said when it was cut off."""
+    if error.code == LIMIT_EXCEEDED and text:
+        error.detail["done"]["text"] = text[:4000]
+    return error
 
 
 def _text(event: AgentStreamEvent) -> str:

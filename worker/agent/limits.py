@@ -36,12 +36,14 @@ class Limits:
         tool_calls: calls of tools, refused ones included.
         tokens: input and output tokens together; None for no limit.
         usd: what all calls of the model may cost together; None for no limit.
+        seconds: how long workers may hold the run (see `worker.agent.clock`); None for no limit.
     """
 
     steps: int = 20
     tool_calls: int = 50
     tokens: int | None = None
     usd: Decimal | None = None
+    seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Tally:
     @property
     def next_step(self) -> str:
         """The key of the next call of the model."""
-        return f"model:{self.steps + 1}"
+        return f"model:{self.number}"
 
     def was_cut(self, key: str, lost: dict[str, Any]) -> None:
         """Count what tries of a step used in all whose answers were cut off; see `worker.llm.cut`."""
@@ -125,6 +127,11 @@ class Tally:
             self.unpriced += 1
 
     @property
+    def number(self) -> int:
+        """The number of the next call of the model."""
+        return self.steps + 1
+
+    @property
     def tokens(self) -> int:
         """Input and output tokens so far."""
         return self.usage["input_tokens"] + self.usage["output_tokens"]
@@ -174,16 +181,16 @@ class Tally:
         used = {"model": self.model, "usage": dict(self.usage), "steps": self.steps, "tool_calls": self.tool_calls}
         return used | {"synthetic": self.synthetic}
 
-    def exceeded(self, limit: str, allowed: int | Decimal, needed: int | Decimal) -> StepFailed:
+    def exceeded(self, limit: str, allowed: float | Decimal, needed: float | Decimal) -> StepFailed:
         """Return the error of a limit that was reached, with what was done so far."""
         message = f"the agent needs more than its limit of {allowed} ({limit}); raise it, or ask for less"
         done = {**self.so_far(), "text": self.text[:4000]}
         return StepFailed(message, code="limit_exceeded", limit=limit, done=done, **_numbers(allowed, needed))
 
 
-def _numbers(allowed: int | Decimal, needed: int | Decimal) -> dict[str, Any]:
+def _numbers(allowed: float | Decimal, needed: float | Decimal) -> dict[str, Any]:
     given = {"allowed": allowed, "needed": needed}
-    return {name: value if isinstance(value, int) else f"{value:f}" for name, value in given.items()}
+    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in given.items()}
 
 
 def calls_of(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic_ai import Agent, UsageLimits
@@ -13,9 +14,10 @@ from pydantic_ai.settings import ModelSettings
 from models.repositories.approvals import EXPIRES_S
 from worker.agent import output
 from worker.agent.budget import Budget, BudgetedModel
-from worker.agent.durable import JournalDurability, ModelSteps
+from worker.agent.clock import Clock
+from worker.agent.durable import JournalDurability, ModelSteps, tell_exceeded
 from worker.agent.gate import Gate
-from worker.agent.limits import Limits, Tally
+from worker.agent.limits import LIMIT_EXCEEDED, Limits, Tally
 from worker.agent.remote import is_remote, remote_tools, session
 from worker.agent.toolset import REPAIRS_MAX, JournaledTools
 from worker.context import RunContext
@@ -77,15 +79,20 @@ async def run_agent(
         raise InputRefused(error.args[0]) from None
     others = await remote_tools(ctx, filter(is_remote, given.tools))
     chosen = dict(sorted((own | others).items()))
-    tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s))
+    clock = await Clock.of(ctx, tally)
+    tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s), clock)
     budget = Budget(tally)
     model = BudgetedModel(model_of(given.model), budget)
-    agent = _agent(given, model, ModelSteps(ctx, tally, budget), tools)
+    agent = _agent(given, model, ModelSteps(ctx, tally, budget, clock), tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
     unlimited = UsageLimits(request_limit=None)
     try:
-        with session(ctx, others):
+        with session(ctx, others), clock.watched():
             done = await agent.run(given.prompt, usage_limits=unlimited)
+    except StepFailed as error:
+        if error.code == LIMIT_EXCEEDED:
+            await ctx.step("budget:exceeded", partial(tell_exceeded, error=error), kind="budget")
+        raise
     except UnexpectedModelBehavior as error:
         raise _misbehaved(error, tally) from error
     answer = {"text": done.output} if given.output_schema is None else {"data": dict(done.output)}

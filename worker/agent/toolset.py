@@ -16,8 +16,9 @@ from models.errors import CancelPending, LeaseLost
 from models.events import EventType
 from models.tasks import Effect, Waiting
 from worker.agent.asking import ask_person
+from worker.agent.clock import Clock
 from worker.agent.gate import Gate
-from worker.agent.limits import Tally
+from worker.agent.limits import LIMIT_EXCEEDED, Tally
 from worker.context import RunContext
 from worker.errors import Interrupt, Parked, StepFailed, WorkerError
 from worker.journal import StepCall
@@ -39,8 +40,9 @@ _OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core
 class JournaledTools(AbstractToolset[Any]):
     """The tools of one run."""
 
-    def __init__(self, ctx: RunContext, tally: Tally, tools: Mapping[str, Tool], gate: Gate) -> None:
+    def __init__(self, ctx: RunContext, tally: Tally, tools: Mapping[str, Tool], gate: Gate, clock: Clock) -> None:
         self._ctx = ctx
+        self._clock = clock
         self._gate = gate
         self._tally = tally
         self._tools = tools
@@ -100,12 +102,19 @@ class JournaledTools(AbstractToolset[Any]):
                 data={"tool": tool.name},
             )
         except StepFailed as error:
-            if error.retryable:
+            if error.retryable or error.code == LIMIT_EXCEEDED:
                 raise
             return {"error": {"code": error.code, "message": str(error)}}
         return for_model(recorded)
 
     async def _call(self, step: StepCall, tool: Tool, args: Any, effect: Effect) -> dict[str, Any]:
+        if effect is Effect.UNSAFE:  # cut off, nobody would know whether it happened
+            self._clock.check()
+            return await self._carried_out(step, tool, args, effect)
+        async with self._clock.limited():
+            return await self._carried_out(step, tool, args, effect)
+
+    async def _carried_out(self, step: StepCall, tool: Tool, args: Any, effect: Effect) -> dict[str, Any]:
         shown = _shown(redact(args.model_dump(mode="json", exclude_unset=True)))
         called = step.event(EventType.TOOL_CALLED, step=step.key, effect=effect, args=shown)
         step.journal.write([], [called])

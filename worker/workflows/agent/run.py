@@ -10,7 +10,7 @@ from worker.context import RunContext
 from worker.tools.note import Shelf, note
 from worker.tools.read_file import read_file
 from worker.tools.registry import Registry, built_in
-from worker.workflows.agent.schemas import AgentInput, AgentResult
+from worker.workflows.agent.schemas import AgentInput, AgentLimits, AgentResult
 
 
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
@@ -28,17 +28,22 @@ def registry(ctx: RunContext, given: AgentInput) -> Registry:
 
 def assignment(given: AgentInput) -> Assignment:
     """Return the task's input in the loop's terms."""
-    limits = given.limits
     return Assignment(
         prompt=given.prompt,
         instructions=given.instructions,
         model=given.model,
         tools=(*given.tools, "read_file") if given.files else tuple(given.tools),
         output_schema=given.output_schema,
-        limits=Limits(limits.max_steps, limits.max_tool_calls, limits.max_tokens, _usd(limits.max_usd)),
+        limits=_limits(given.limits),
         temperature=given.temperature,
         approve=frozenset(given.approve),
         approval_expires_s=given.approval_expires_s,
+    )
+
+
+def _limits(given: AgentLimits) -> Limits:
+    return Limits(
+        given.max_steps, given.max_tool_calls, given.max_tokens, _usd(given.max_usd), seconds=given.max_seconds
     )
 
 

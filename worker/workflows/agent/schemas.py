@@ -16,6 +16,7 @@ UNSAFE = "unsafe"
 #: A tool of an MCP server; which there are, only workers know.
 REMOTE = re.compile(r"[^.\s]{1,100}\.\S{1,200}")
 SCHEMA_MAX = 50_000
+SECONDS_MAX = 30 * 86_400
 EXPANDED_MAX = 10_000
 
 
@@ -32,6 +33,9 @@ class AgentLimits(_Strict):
     max_usd: Annotated[float, Field(gt=0, le=1_000_000, description="What the model's answers may cost together.")] | (
         None
     ) = None
+    max_seconds: Annotated[
+        float | None, Field(gt=0, le=SECONDS_MAX, description="How long it may run; while it waits nothing is counted.")
+    ] = None
 
 
 class AgentDefinition(_Strict):
