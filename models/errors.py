@@ -3,6 +3,8 @@
 ModelError
 ├── NotFound             no such row in this account
 ├── Conflict             the row's state forbids it
+├── NotSteerable         the task's workflow takes no messages
+├── MessagesPending      a message came that the run has not taken; it can't succeed yet
 ├── KeyReused            an Idempotency-Key came back with another body
 ├── LeaseLost            the fence has moved on; this worker may write nothing more
 ├── CancelPending        a cancel was acknowledged; no new step may start
@@ -37,6 +39,18 @@ class Conflict(ModelError):
     """The task's state does not allow this."""
 
     code = "conflict"
+
+
+class NotSteerable(ModelError):
+    """The task's workflow takes no messages while it runs. Cancel the task and submit another."""
+
+    code = "not_steerable"
+
+
+class MessagesPending(ModelError):
+    """A message was accepted that the run has not taken; nothing was written."""
+
+    code = "messages_pending"
 
 
 class KeyReused(ModelError):

@@ -31,6 +31,7 @@ class EventType(StrEnum):
     MODEL_COMPLETED = "model.completed"
     BUDGET_WARNING = "budget.warning"
     BUDGET_EXCEEDED = "budget.exceeded"
+    MESSAGE_TAKEN = "message.taken"
     APPROVAL_REQUESTED = "approval.requested"
     MODEL_FALLBACK = "model.fallback"
     KEY_REFUSED = "key.refused"

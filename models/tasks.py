@@ -153,6 +153,7 @@ class Run(Base):
     cancel_acknowledged_at: Mapped[datetime | None]
     stopped_at: Mapped[datetime | None]
     pause_requested_at: Mapped[datetime | None]
+    messages: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
     created_at: Mapped[datetime] = set_now()
     started_at: Mapped[datetime | None]

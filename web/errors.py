@@ -85,6 +85,7 @@ class Invalid(WebError):
 _STATUS: dict[type[errors.ModelError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.NotSteerable: 409,
     errors.KeyReused: 422,
     errors.Malformed: 422,
     errors.Unavailable: 503,

@@ -23,17 +23,17 @@ from pydantic import BaseModel, ValidationError
 
 from config.settings import Settings
 from models.base import new_id
-from models.errors import LeaseLost, Malformed, ModelError, Unavailable
+from models.errors import LeaseLost, Malformed, MessagesPending, ModelError, Unavailable
 from models.events import Frame
 from models.repositories import journal, runs
 from models.repositories.journal import Move, Moved, Write
 from models.repositories.runs import Claim
 from models.scope import ENGINE
-from models.tasks import Waiting
+from models.tasks import Status, Waiting
 from worker import crash, outcomes
 from worker.boundary import Boundary
 from worker.context import RunContext
-from worker.errors import InputRefused, ResultRefused
+from worker.errors import InputRefused, Parked, ResultRefused
 from worker.events import Publisher
 from worker.journal import Journal
 from worker.outcomes import Stop
@@ -160,8 +160,13 @@ class Engine:
         if move is None:
             move = await self._run(held)
         crash.reached(crash.Point.BEFORE_FINISH)
-        move = replace(move, usage=held.journal.usage)
+        taken = held.journal.taken_message if move.status is Status.SUCCEEDED else None
+        move = replace(move, usage=held.journal.usage, taken=taken)
         try:
+            moved = await held.journal.move(move)
+        except MessagesPending:  # a message came with the last answer: go on with it, from the record
+            waits = Parked(Waiting.CAPACITY, detail="a message came with the last answer")
+            move = replace(outcomes.parked(waits), usage=held.journal.usage)
             moved = await held.journal.move(move)
         except Malformed:
             move = replace(outcomes.failed(ResultRefused()), usage=held.journal.usage)
@@ -225,6 +230,12 @@ class Engine:
             held.interrupt(Stop.CANCEL)
         elif request.pause:
             held.boundary.ask(Waiting.PAUSED)
+
+    def mailed(self, mail: runs.Mail) -> None:
+        """Tell a held run that there are messages to its task."""
+        held = self.held.get(mail.run_id)
+        if held is not None and held.claim.fence == mail.fence:
+            held.journal.newest_message = max(held.journal.newest_message, mail.newest)
 
     def lost(self, run_ids: set[UUID]) -> None:
         """Stop runs whose lease was lost: they can write nothing any more."""

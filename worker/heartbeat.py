@@ -70,8 +70,11 @@ class Heartbeat:
     async def _tick(self) -> None:
         engine, now = self._engine, asyncio.get_running_loop().time()
         if engine.held:
-            for request in await engine.store.read(partial(_requests, worker=engine.name)):
+            requests, mail = await engine.store.read(partial(_requests, worker=engine.name))
+            for request in requests:
                 engine.requested(request)
+            for each in mail:
+                engine.mailed(each)
         if now - self._renewed_at >= engine.settings.lease_s / 3:
             self._renewed_at = now
             await self._renew()
@@ -111,8 +114,8 @@ class Heartbeat:
             return False
 
 
-def _requests(connection: Any, worker: str) -> list[runs.Request]:
-    return runs.requests(connection, ENGINE, worker)
+def _requests(connection: Any, worker: str) -> tuple[list[runs.Request], list[runs.Mail]]:
+    return runs.requests(connection, ENGINE, worker), runs.mail(connection, ENGINE, worker)
 
 
 def _renew(connection: Any, holds: list[tuple[UUID, int]], lease_s: float) -> set[UUID]:

@@ -89,6 +89,8 @@ class Journal:
     delta_every_s: float
     hold: Hold = field(init=False)
     usage: dict[str, Any] = field(default_factory=dict)
+    newest_message: int = field(init=False)
+    taken_message: int | None = None
     _recorded: dict[str, StepRow] = field(init=False)
     _claimed_at: float = field(default_factory=time.monotonic)
     _numbers: int = 0
@@ -100,6 +102,7 @@ class Journal:
         self.hold = Hold(
             claim.run_id, claim.task_id, claim.account_id, claim.fence, claim.last_seq, claim.concurrency_key
         )
+        self.newest_message = claim.messages
         self._recorded = {row.key: row for row in claim.steps}
 
     def now(self) -> datetime:
@@ -246,6 +249,7 @@ class Journal:
 
         Raises:
             LeaseLost: another worker holds it.
+            MessagesPending: it would succeed without having taken all messages.
         """
         await self.settle()
         letting_go = LettingGo(self.hold, self.hold.seq, to)

@@ -17,6 +17,7 @@ class Workflow:
         input_model: pydantic model of the task's input; unknown fields are refused.
         output_model: pydantic model of the result.
         run: import path `package.module:function` of `async def run(ctx, input) -> result`, loaded in workers only.
+        steerable: whether a task takes messages while it is open.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Workflow:
     input_model: type[BaseModel]
     output_model: type[BaseModel]
     run: str
+    steerable: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return the catalogue entry: name, description, queue and both JSON schemas."""

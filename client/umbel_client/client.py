@@ -171,6 +171,19 @@ class Umbel:
         """Record that the result was turned down. Raises Conflict when there is none or it was decided otherwise."""
         return self._ask(task_id, "reject", comment=comment)
 
+    def steer(self, task_id: str, text: str, *, idempotency_key: str | None = None) -> Mapping[str, Any]:
+        """Tell the agent something while it works; it hears of it before its model's next call.
+
+        Returns the message as recorded: `number`, `text`, `created_at`. Without an `idempotency_key` one is made up, so
+        that a retry of this call says nothing twice. Raises Conflict when the task has ended or takes no messages.
+        """
+        key = idempotency_key or str(uuid4())
+        return self._http.post(f"{task_path(task_id)}/messages", {"text": text}, key=key)
+
+    def messages(self, task_id: str, *, page_size: int = 100) -> Iterator[Mapping[str, Any]]:
+        """What was said to the task while it worked, in order; `step` tells which step took a message, if any has."""
+        yield from self._http.pages(f"{task_path(task_id)}/messages", "messages", page_size)
+
     def approvals(self, task_id: str | None = None, *, limit: int = 200) -> Sequence[Approval]:
         """What waits for a person's word, the longest waiting first; of one task, or of all."""
         answer = self._http.get("/v1/approvals", params={"task_id": task_id, "limit": limit})

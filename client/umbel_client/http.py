@@ -1,7 +1,7 @@
 """One HTTP connection pool: keys, retries, and answers turned into values or typed errors."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import httpx
@@ -49,6 +49,16 @@ class Http:
         if key is None:
             return self._once("POST", path, json=body)
         return self._retried("POST", path, json=body, headers={"Idempotency-Key": key})
+
+    def pages(self, path: str, name: str, page_size: int) -> Iterator[dict[str, Any]]:
+        """The items `name` of a list, page by page as they are needed: `next` of one is `after` of the following."""
+        after: Any = None
+        while True:
+            answer = self.get(path, params={"after": after, "limit": page_size})
+            yield from answer[name]
+            after = answer.get("next")
+            if after is None:
+                return
 
     def probe(self, path: str) -> dict[str, Any]:
         """GET once without retries; an answer of 503 with a JSON body is an answer too."""

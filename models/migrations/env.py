@@ -9,6 +9,7 @@ import models.artifacts
 import models.events
 import models.memory
 import models.outbox
+import models.sessions
 import models.tasks  # noqa: F401
 from config.settings import get_settings
 from models.base import Base

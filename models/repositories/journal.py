@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from models import payloads
-from models.errors import CancelPending, LeaseLost, ModelError
+from models.errors import CancelPending, LeaseLost, MessagesPending, ModelError
 from models.events import EventType, Frame, frame
 from models.prepared import Prepared
 from models.scope import SystemScope
@@ -65,10 +65,11 @@ _MOVE_SQL = """
 WITH given AS (
     SELECT * FROM jsonb_to_recordset(%(moves)s::jsonb)
     AS m(n int, run uuid, task uuid, fence int, seq int, status text, reason text, resume_at timestamptz, terminal bool,
-        failures int, error jsonb, usage jsonb, waiting jsonb, result jsonb, event text, data jsonb)
+        failures int, error jsonb, usage jsonb, waiting jsonb, result jsonb, event text, data jsonb,
+        taken int)
 ), mine AS (
     SELECT given.* FROM given JOIN runs ON runs.id = given.run
-    WHERE runs.fence = given.fence AND runs.status = 'running'
+    WHERE runs.fence = given.fence AND runs.status = 'running' AND (given.taken IS NULL OR runs.messages <= given.taken)
     AND EXISTS (SELECT 1 FROM tasks WHERE tasks.id = given.task AND tasks.last_seq = given.seq)
     ORDER BY runs.id FOR UPDATE OF runs
 ), held AS (
@@ -101,7 +102,8 @@ SELECT n, at, due FROM told
 _RECORD = Prepared("record", _RECORD_SQL)
 _MOVE = Prepared("move", _MOVE_SQL)
 _DIAGNOSE = """
-SELECT runs.fence, runs.status, runs.cancel_requested_at, runs.resume_at <= now() AS due, tasks.last_seq, now() AS at
+SELECT runs.fence, runs.status, runs.cancel_requested_at, runs.resume_at <= now() AS due, tasks.last_seq, now() AS at,
+    runs.messages
 FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
 """
 _NEXT = """
@@ -151,7 +153,7 @@ class StepWrite:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where a run goes when its worker lets go of it."""
+    """Where a run goes when its worker lets go of it; not there, if it was sent messages after number `taken`."""
 
     status: Status
     event: NewEvent
@@ -162,6 +164,7 @@ class Move:
     usage: dict[str, Any] = field(default_factory=dict)
     failures: int = 0
     detail: str | None = None
+    taken: int | None = None
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[Status.RUNNING]:
@@ -272,6 +275,7 @@ def move(connection: Connection, scope: SystemScope, letting_go: LettingGo) -> M
 
     Raises:
         LeaseLost: another worker holds the run, or it is over.
+        MessagesPending: it was sent messages after number `taken` of the move.
     """
     (outcome,) = move_all(connection, scope, [letting_go])
     if isinstance(outcome, ModelError):
@@ -283,7 +287,7 @@ def move_all(connection: Connection, scope: SystemScope, moves: Sequence[Letting
     """Let go of many runs in one statement: finish or park each, with its event.
 
     Returns:
-        For each run what came of it, or LeaseLost.
+        For each run what came of it, or what refused it (LeaseLost, MessagesPending).
     """
     encoded = [_encode_move(connection, n, each) for n, each in enumerate(moves)]
     done = {row.n: row for row in _MOVE(connection, {"moves": f"[{','.join(encoded)}]"})}
@@ -295,7 +299,7 @@ def move_all(connection: Connection, scope: SystemScope, moves: Sequence[Letting
 def _moved(connection: Connection, letting_go: LettingGo, row: Any) -> Moved | ModelError:
     hold, seq = letting_go.hold, letting_go.seq
     if row is None:
-        row = _own_traces(connection, hold, seq + 1, starting=False)
+        row = _own_traces(connection, hold, seq + 1, starting=False, taken=letting_go.to.taken)
     if isinstance(row, ModelError):
         return row
     frames = _frames(hold, seq, [letting_go.to.event], row.at)
@@ -315,6 +319,7 @@ def _encode_move(connection: Connection, n: int, letting_go: LettingGo) -> str:
         "waiting": _waiting(to) if to.status is Status.WAITING and to.reason else None,
         "event": to.event.type,
         "data": to.event.data,
+        "taken": to.taken,
     }
     result = payloads.pack(connection, hold.account_id, hold.task_id, hold.run_id, "result", to.result)
     return _with(head, {"result": result})
@@ -357,7 +362,7 @@ _STEP_HEAD = (
 )
 
 
-def _own_traces(connection: Connection, hold: Hold, seq_after: int, *, starting: bool) -> Any:
+def _own_traces(connection: Connection, hold: Hold, seq_after: int, *, starting: bool, taken: int | None = None) -> Any:
     """Return the row of a write that had already been committed, or what refused it."""
     row = connection.exec_driver_sql(_DIAGNOSE, {"run": hold.run_id}).first()
     if row is None or row.fence != hold.fence:
@@ -366,6 +371,8 @@ def _own_traces(connection: Connection, hold: Hold, seq_after: int, *, starting:
         return row
     if starting and row.cancel_requested_at is not None and row.status == Status.RUNNING:
         return CancelPending()
+    if taken is not None and row.messages > taken and row.status == Status.RUNNING:
+        return MessagesPending()
     return LeaseLost()
 
 

@@ -90,7 +90,9 @@ class Asked(NamedTuple):
     frame: Frame | None = None
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
+    """A locked run."""
+
     id: UUID
     status: str
     waiting_reason: str | None
@@ -103,11 +105,13 @@ class _Run(NamedTuple):
 
     @property
     def asked(self) -> Asked:
+        """Whom to tell after the commit."""
         held = self.status == Status.RUNNING and bool(self.leased)
         return Asked(self.id, self.workflow, self.priority, held)
 
     @property
     def state(self) -> str:
+        """Its status in words, with the reason it waits."""
         return f"{self.status} ({self.waiting_reason})" if self.waiting_reason else self.status
 
 
@@ -165,7 +169,7 @@ def retry(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
         NotFound: the account has no such task.
         Conflict: its state is neither failed nor dead.
     """
-    run = _lock(connection, scope, task_id)
+    run = lock_run(connection, scope, task_id)
     current, status, _, _ = _lock_task(connection, scope, task_id)
     if current != run.id or status not in RETRYABLE:
         raise Conflict(f"The task is {status}; only failed or dead tasks can be retried.", state=status)
@@ -185,7 +189,7 @@ def decide(connection: Connection, scope: AccountScope, task_id: UUID, verdict: 
         NotFound: the account has no such task.
         Conflict: it has not succeeded, or the other verdict was given.
     """
-    run = _lock(connection, scope, task_id)
+    run = lock_run(connection, scope, task_id)
     _, status, decision, _ = _lock_task(connection, scope, task_id)
     if status != Status.SUCCEEDED:
         raise Conflict(f"The task is {status}; only succeeded tasks can be accepted or rejected.", state=status)
@@ -198,12 +202,17 @@ def decide(connection: Connection, scope: AccountScope, task_id: UUID, verdict: 
     return run.asked._replace(frame=_append(connection, task_id, EventType.APPROVAL_DECIDED, recorded))
 
 
-def _lock(connection: Connection, scope: AccountScope, task_id: UUID) -> _Run:
+def lock_run(connection: Connection, scope: AccountScope, task_id: UUID) -> Run:
+    """Lock a task's current run and return where it stands.
+
+    Raises:
+        NotFound: the account has no such task.
+    """
     asked = {"task_id": task_id, "account_id": scope.account_id}
     row = connection.exec_driver_sql(_LOCK_RUN, asked).one_or_none()
     if row is None:
         raise NotFound
-    return _Run(*row)
+    return Run(*row)
 
 
 def _lock_task(connection: Connection, scope: AccountScope, task_id: UUID) -> tuple[UUID, str, Any, int]:
@@ -212,8 +221,8 @@ def _lock_task(connection: Connection, scope: AccountScope, task_id: UUID) -> tu
     return run_id, status, decision, last_seq
 
 
-def _open_run(connection: Connection, scope: AccountScope, task_id: UUID, participle: str) -> _Run:
-    run = _lock(connection, scope, task_id)
+def _open_run(connection: Connection, scope: AccountScope, task_id: UUID, participle: str) -> Run:
+    run = lock_run(connection, scope, task_id)
     if run.status in TERMINAL:
         raise Conflict(f"The task is {run.status}; it has ended and can't be {participle}.", state=run.status)
     return run

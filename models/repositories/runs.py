@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -56,7 +56,8 @@ WITH due AS (
 )
 SELECT claimed.id, claimed.task_id, claimed.account_id, claimed.root_id, claimed.number, claimed.workflow,
     claimed.fence, claimed.failures, claimed.crashes, claimed.max_attempts, claimed.deadline, claimed.concurrency_key,
-    claimed.error, claimed.cancel_requested_at IS NOT NULL AS cancel, claimed.pause_requested_at IS NOT NULL AS pause,
+    claimed.error, claimed.messages,
+    claimed.cancel_requested_at IS NOT NULL AS cancel, claimed.pause_requested_at IS NOT NULL AS pause,
     told.input, told.last_seq, told.at, noted.type AS event_type, noted.data AS event_data, now() AS now
 FROM claimed JOIN told ON told.id = claimed.task_id JOIN noted ON noted.task_id = claimed.task_id
 """
@@ -93,6 +94,10 @@ UPDATE runs SET cancel_acknowledged_at =
     CASE WHEN cancel_requested_at IS NOT NULL THEN coalesce(cancel_acknowledged_at, now()) END
 FROM asked WHERE runs.id = asked.id
 RETURNING runs.id, runs.fence, cancel_requested_at IS NOT NULL AS cancel, pause_requested_at IS NOT NULL AS pause
+"""
+
+_MAIL = """
+SELECT id, fence, messages FROM runs WHERE status = 'running' AND worker = %(worker)s AND messages > 0
 """
 
 
@@ -141,6 +146,15 @@ class Claim:
     error: dict[str, Any] | None
     steps: tuple[StepRow, ...]
     frame: Frame
+    messages: int = 0
+
+
+class Mail(NamedTuple):
+    """The number of the newest message to a held run."""
+
+    run_id: UUID
+    fence: int
+    newest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +224,7 @@ def _claimed(connection: Connection, row: Any, steps: tuple[StepRow, ...]) -> Cl
 
 _COPIED = (
     *("task_id", "account_id", "root_id", "number", "workflow", "fence", "failures", "crashes"),
-    *("max_attempts", "deadline", "concurrency_key", "last_seq", "now", "error"),
+    *("max_attempts", "deadline", "concurrency_key", "last_seq", "now", "error", "messages"),
 )
 _STEP_FIELDS = (
     *("key", "number", "kind", "effect", "status", "fence", "attempts"),
@@ -252,3 +266,8 @@ def requests(connection: Connection, scope: SystemScope, worker: str) -> list[Re
     """Return what was asked of the runs this worker holds, acknowledging cancels on the way."""
     rows = connection.exec_driver_sql(_REQUESTS, {"worker": worker})
     return [Request(row.id, row.fence, row.cancel, row.pause) for row in rows]
+
+
+def mail(connection: Connection, scope: SystemScope, worker: str) -> list[Mail]:
+    """Return which of the runs this worker holds were sent messages; being told again does no harm."""
+    return [Mail(*row) for row in connection.exec_driver_sql(_MAIL, {"worker": worker})]

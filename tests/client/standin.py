@@ -62,6 +62,7 @@ class StandIn:
         self.task: Json = {"id": "t1", "workflow": "probe", "status": "succeeded", "input": {}, "result": {}}
         self.tasks: list[Json] = []
         self.approvals: list[Json] = []
+        self.messages: list[Json] = []
         self.ready: Json = {"status": "ready", "version": "0.1.0", "checks": {}}
         self.failures: deque[tuple[int, Json, Json]] = deque()
         self.plans: deque[Plan] = deque()
@@ -102,6 +103,7 @@ class StandIn:
         app.add_url_rule("/v1/tasks/<task_id>/events", view_func=self._events)
         app.add_url_rule("/v1/tasks/<task_id>/why", view_func=self._why)
         app.add_url_rule("/v1/tasks/<task_id>/<action>", view_func=self._action, methods=["POST"])
+        app.add_url_rule("/v1/tasks/<task_id>/messages", view_func=self._messages, methods=["GET", "POST"])
         app.add_url_rule("/v1/approvals", view_func=self._approvals)
         app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
@@ -155,6 +157,14 @@ class StandIn:
             "steps": [{"key": "wait:1", "kind": "wait", "status": "started", "attempt": 1, "duration_s": None}],
             "requests": {"cancel": None},
         }
+
+    def _messages(self, task_id: str) -> Json | tuple[Json, int]:
+        if request.method == "POST":
+            self.messages.append({"number": len(self.messages) + 1, **(request.get_json() or {})})
+            return self.messages[-1], 202
+        found = self.messages[int(request.args.get("after", 0)) :]
+        page = found[: int(request.args["limit"])]
+        return {"messages": page, "next": page[-1]["number"] if len(found) > len(page) else None}
 
     def _approvals(self) -> Json:
         return {"approvals": self.approvals, "more": False}

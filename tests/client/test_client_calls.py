@@ -163,3 +163,11 @@ def test_a_decision_proves_which_arguments_were_seen(umbel: Umbel, server: Stand
     assert body == {"verdict": "edit", "args_hash": "abc", "args": {"version": 8}}
     umbel.decide(asked, "reject", comment="not today")
     assert server.calls[-1][3] == {"verdict": "reject", "comment": "not today"}
+
+
+def test_what_an_agent_is_told_is_sent_under_one_key_and_read_page_by_page(umbel: Umbel, server: StandIn) -> None:
+    server.fail(503)
+    assert [umbel.steer("t1", text)["number"] for text in ("a", "b", "c")] == [1, 2, 3]
+    keys = [headers["Idempotency-Key"] for method, _, headers, _ in server.calls if method == "POST"]
+    assert keys[0] == keys[1] and len(set(keys)) == 3
+    assert [each["text"] for each in umbel.messages("t1", page_size=2)] == ["a", "b", "c"]

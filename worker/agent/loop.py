@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from pydantic_ai import Agent, UsageLimits
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
@@ -19,6 +20,7 @@ from worker.agent.durable import JournalDurability, ModelSteps, tell_exceeded
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Limits, Tally
 from worker.agent.remote import is_remote, remote_tools, session
+from worker.agent.steering import Steering
 from worker.agent.toolset import REPAIRS_MAX, JournaledTools
 from worker.context import RunContext
 from worker.errors import InputRefused, StepFailed
@@ -83,7 +85,8 @@ async def run_agent(
     tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s), clock)
     budget = Budget(tally)
     model = BudgetedModel(model_of(given.model), budget)
-    agent = _agent(given, model, ModelSteps(ctx, tally, budget, clock), tools)
+    durability = JournalDurability(ModelSteps(ctx, tally, budget, clock))
+    agent = _agent(given, model, [durability, Steering(ctx, tally)], tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
     unlimited = UsageLimits(request_limit=None)
     try:
@@ -99,7 +102,9 @@ async def run_agent(
     return answer | tally.so_far()
 
 
-def _agent(given: Assignment, model: Model, steps: ModelSteps, tools: JournaledTools) -> Agent[object, Any]:
+def _agent(
+    given: Assignment, model: Model, capabilities: list[AbstractCapability[Any]], tools: JournaledTools
+) -> Agent[object, Any]:
     settings = ModelSettings() if given.temperature is None else ModelSettings(temperature=given.temperature)
     agent: Agent[object, Any] = Agent(
         model,
@@ -109,7 +114,7 @@ def _agent(given: Assignment, model: Model, steps: ModelSteps, tools: JournaledT
         model_settings=settings,
         retries={"tools": REPAIRS_MAX, "output": output.REPAIRS_MAX},
         toolsets=[tools],
-        capabilities=[JournalDurability(steps)],
+        capabilities=capabilities,
     )
     if given.output_schema is not None:
         agent.output_validator(output.checker(given.output_schema))

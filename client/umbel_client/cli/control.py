@@ -1,4 +1,4 @@
-"""Commands that ask something of a task: cancel, pause, resume, retry, accept, reject."""
+"""Commands that ask something of a task: cancel, pause, resume, steer, retry, accept, reject."""
 
 from collections.abc import Callable
 
@@ -71,4 +71,19 @@ def resume(session: Session, task_id: str, decision: str | None, as_json: bool) 
         _report(session, umbel.resume(task_id, decision), as_json)
 
 
-COMMANDS = (resume, *map(_action, ACTIONS), *map(_decision, DECISIONS))
+@click.command()
+@task_id
+@click.argument("text")
+@as_json
+@pass_session
+def steer(session: Session, task_id: str, text: str, as_json: bool) -> None:
+    """Tell an agent something while it works."""
+    with session.connect() as umbel:
+        message = umbel.steer(task_id, text)
+    if as_json:
+        print_json(message)
+    else:
+        session.out.print(f"Message {message['number']} is given to the model before its next call.")
+
+
+COMMANDS = (resume, steer, *map(_action, ACTIONS), *map(_decision, DECISIONS))

@@ -10,4 +10,5 @@ AGENT = Workflow(
     input_model=AgentInput,
     output_model=AgentResult,
     run="worker.workflows.agent.run:run",
+    steerable=True,
 )
