@@ -5,8 +5,8 @@ from flask_openapi3.openapi import OpenAPI
 
 from config.settings import Settings, get_settings
 from web import auth, docs, errors, health, requests
-from web.api import agents, approvals, events, messages, models, streams, tasks, tickets, workflows
-from web.cli import keys_cli
+from web.api import agents, approvals, events, messages, models, providers, streams, tasks, tickets, workflows
+from web.cli import keys_cli, secrets_cli
 from web.json import Json
 from web.schemas.common import Problem
 from web.services import EXTENSION, open_services
@@ -34,7 +34,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     for api in (health.api, tasks.api, approvals.api, agents.api, models.api, events.api, tickets.api, workflows.api):
         app.register_api(api)
     app.register_api(messages.api)
+    app.register_api(providers.api)
     app.register_blueprint(streams.blueprint)
     docs.init_app(app)
     app.cli.add_command(keys_cli)
+    app.cli.add_command(secrets_cli)
     return app

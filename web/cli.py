@@ -1,4 +1,4 @@
-"""`flask --app web keys ...`: API keys, for whoever runs the system."""
+"""`flask --app web keys ...` and `secrets ...`: for whoever runs the system."""
 
 import click
 from flask.cli import AppGroup
@@ -6,9 +6,26 @@ from flask.cli import AppGroup
 from models.errors import ModelError
 from models.repositories import accounts
 from models.scope import OPERATIONS
+from web import resealing
 from web.services import services
 
 keys_cli = AppGroup("keys", help="Create, list and revoke API keys.")
+secrets_cli = AppGroup("secrets", help="Look after the secrets kept in rows.")
+
+
+@secrets_cli.command("reseal")
+def reseal() -> None:
+    """Seal every secret anew with the first key of UMBEL_SECRET_KEYS; afterwards the others may be taken away."""
+    held = services()
+    try:
+        done = resealing.reseal(held.database, held.settings.secret_keys)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{done.sealed} sealed anew")
+    for place in done.unreadable:
+        click.echo(f"no key opens {place}", err=True)
+    if done.unreadable:
+        raise click.ClickException("Put the missing keys back behind the first, or have these entered anew.")
 
 
 @keys_cli.command("create")

@@ -6,6 +6,7 @@ from sqlalchemy import text
 import models.accounts
 import models.agents
 import models.artifacts
+import models.declared
 import models.events
 import models.memory
 import models.outbox

@@ -28,6 +28,7 @@ class ModelProvider(BaseModel):
 
     name: str
     kind: Literal["openai", "anthropic", "compatible", "offline"]
+    own: bool = Field(description="Whether it is the account's own: see `/v1/providers`.")
     any_model: bool = Field(description="Whether it may be asked for models not in `models`, too.")
     models: list[NamedModel]
     price_source: PriceSource = Field(description="For models without a price of their own.")

@@ -9,18 +9,27 @@ Importing this package loads no SDK; the first use does.
 """
 
 import asyncio
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from config.settings import get_settings
+from config.settings import Settings, get_settings
+from models.repositories.declared import Table
+from worker.rows import Rows
 
 if TYPE_CHECKING:
+    from pydantic_ai.models import Model
+
     from worker.llm.hub import Gateway
+    from worker.store import Store
+    from worker.walled import Wall
 
 #: What the SDKs load only when it is first used; that would be on the loop, in the middle of a task.
 LATE = ("openai.resources.chat", "openai.resources.responses", "genai_prices.data")
 
 _gateway: "Gateway | None" = None
+_rows = Rows(Table.PROVIDERS)
 
 
 async def ready() -> "Gateway":
@@ -33,6 +42,25 @@ async def ready() -> "Gateway":
 def _load() -> None:
     for module in ("worker.llm.hub", *LATE):
         import_module(module)
+
+
+async def models_of(
+    store: "Store", account_id: UUID, wall_of: "Callable[[Settings], Wall]"
+) -> "Callable[[str | None], Model]":
+    """Return what gives models by name to an account: those of its own providers first, then those of the settings.
+
+    A run keeps what it was given; a changed row is seen by whoever asks within seconds.
+
+    Args:
+        store: where the account's providers are read.
+        account_id: the account.
+        wall_of: makes what keeps connections to addresses accounts declare within bounds.
+
+    Raises:
+        models.errors.Unavailable: PostgreSQL can't say which providers there are.
+    """
+    models, rows = await ready(), await _rows.of(store, account_id)
+    return await models.models_of(account_id, rows, wall_of) if rows else models.model
 
 
 def gateway() -> "Gateway":

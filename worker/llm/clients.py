@@ -6,7 +6,9 @@ it would carry the key elsewhere.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,6 +28,7 @@ from worker.llm import listening
 from worker.llm.offline import OfflineModel
 from worker.llm.providers import Key, Kind, ModelRef
 from worker.llm.taxonomy import AnswerTooLarge
+from worker.walled import Wall, pinned
 
 CONNECT_S = 10.0
 #: An idle connection is kept this long: the next step of a run saves the handshake.
@@ -53,11 +56,18 @@ class _Capped(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Load the certificates once: each time takes as long as a hundred calls."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class Clients:
     """Makes pydantic-ai models bound to one key each, and closes their connections."""
 
-    def __init__(self, timeout_s: float, answer_max_bytes: int, scenario: str) -> None:
+    def __init__(self, timeout_s: float, answer_max_bytes: int, scenario: str, wall: Wall | None = None) -> None:
         self._scenario = scenario
+        self._before = [pinned(wall)] if wall else []
         self._timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
         self._most = answer_max_bytes
         self._http: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Kind, httpx2.AsyncClient]] = WeakKeyDictionary()
@@ -90,10 +100,11 @@ class Clients:
             library = anthropic if wire is Kind.ANTHROPIC else openai
             made[wire] = library.DefaultAioHttpClient(
                 timeout=self._timeout,
+                verify=_trusted(),
                 limits=httpx2.Limits(max_connections=0, keepalive_expiry=KEPT_S),  # to aiohttp 0 is no limit
                 follow_redirects=False,
                 trust_env=False,
-                event_hooks={"response": [self._cap]},
+                event_hooks={"request": self._before, "response": [self._cap]},
             )
         return made[wire]
 

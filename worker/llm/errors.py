@@ -14,6 +14,8 @@ StepFailed
     ├── ModelAnswerTooLarge    more bytes than allowed
     ├── ModelContextExceeded   the conversation is longer than the model can read
     ├── ModelContentFiltered   the provider's filter stopped it
+    ├── ModelAddressRefused    an account's provider is at an address workers may not connect to
+    ├── ModelKeysSealed        the keys of an account's provider can't be opened
     ├── ModelRequestRefused    400, 413, 422: the same request will be refused again
     └── ScenarioInvalid        the offline scenario is missing, malformed, or has nothing to say
 """
@@ -128,6 +130,20 @@ class ModelContentFiltered(ModelFailed):
     code = "model_content_filtered"
     falls_back = True
     cure = "change what is asked"
+
+
+class ModelAddressRefused(ModelFailed):
+    """The provider's base_url does not point to public addresses only."""
+
+    code = "model_address_refused"
+    falls_back = True
+    cure = "its base_url must lead to public addresses, on port 80 or 443, or be allowed by UMBEL_TOOL_HTTP_HOSTS"
+
+
+class ModelKeysSealed(ModelFailed):
+    """The provider's keys can't be opened by this worker."""
+
+    code = "model_keys_sealed"
 
 
 class ModelRequestRefused(ModelFailed):

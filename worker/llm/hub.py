@@ -1,9 +1,12 @@
 """The gateway: gives models by name, and falls back along a chain of them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from pydantic_ai.exceptions import FallbackExceptionGroup
 from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -14,13 +17,18 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
 from config.settings import Settings
+from models.repositories.declared import DeclaredRow
 from worker.llm import costs
 from worker.llm.board import Board
 from worker.llm.clients import Clients
 from worker.llm.errors import ModelFailed
+from worker.llm.owned import Held, Owned
 from worker.llm.providers import Catalogue, ModelRef, catalogue
 from worker.llm.serving import Patience, Serving
 from worker.llm.standing import Standing
+from worker.walled import Wall
+
+_NONE: Mapping[str, Held] = MappingProxyType({})
 
 
 class ChainModel(FallbackModel):
@@ -93,27 +101,50 @@ class Gateway:
         self._clients = Clients(settings.model_timeout_s, settings.model_answer_max_bytes, settings.offline_scenario)
         self._board = Board(settings)
         self._standings = {name: Standing(each, self._board) for name, each in self.catalogue.providers.items()}
+        self._owned = Owned(settings, self._board)
 
-    def model(self, name: str | None = None) -> Model:
+    async def models_of(
+        self, account_id: UUID, rows: Sequence[DeclaredRow], wall_of: Callable[[Settings], Wall]
+    ) -> Callable[[str | None], Model]:
+        """Return what gives models to an account: its own providers' first, then those of the settings.
+
+        Args:
+            account_id: the account.
+            rows: its providers.
+            wall_of: makes what keeps connections to their addresses within bounds.
+        """
+        own = await self._owned.of(account_id, rows, wall_of(self._settings))
+        return partial(self.model, own=own)
+
+    def model(self, name: str | None = None, own: Mapping[str, Held] = _NONE) -> Model:
         """Return the model of this name, for use on the running loop.
 
         Args:
             name: `provider:model`, or several by comma to fall back along; None for the configured ones.
+            own: providers that go before those of the settings.
 
         Raises:
             NoModelConfigured: nothing is named and nothing is configured.
             UnknownModel: a name that is not configured; the message says what is.
+            ModelKeysSealed: the keys of one of `own` can't be opened.
         """
-        chain = self.catalogue.chain(name)
-        models: list[Model] = [self._serving(ref, last=ref is chain[-1]) for ref in chain]
+        chain = self.catalogue.having({name: held.provider for name, held in own.items()}).chain(name)
+        models: list[Model] = [self._serving(ref, own, last=ref is chain[-1]) for ref in chain]
         return ChainModel(",".join(ref.name for ref in chain), models)
 
-    def _serving(self, ref: ModelRef, *, last: bool) -> Serving:
+    def _serving(self, ref: ModelRef, own: Mapping[str, Held], *, last: bool) -> Serving:
         patience = Patience(self._settings.model_retries, self._settings.model_wait_max_s, last)
-        return Serving(ref, self._clients, self._standings[ref.provider.name], patience)
+        held = own.get(ref.provider.name)
+        if held is None:
+            return Serving(ref, self._clients, self._standings[ref.provider.name], patience)
+        held.check()
+        serving = Serving(ref, held.clients, held.standing, patience)
+        held.users[id(serving)] = serving
+        return serving
 
     async def close(self) -> None:
         """Close the running loop's connections."""
+        await self._owned.close()
         await self._clients.close()
         await self._board.close()
 

@@ -42,6 +42,7 @@ class Provider:
         models: the only ones it may be asked for; None for any.
         prices: by model's name, in USD per million tokens.
         limits: what each key may use a minute: `requests`, `tokens`; without them, what the provider allows.
+        owner: the account whose row it is; empty for those of the settings. What is told of it is told apart by this.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Provider:
     models: tuple[str, ...] | None = None
     prices: Mapping[str, PriceSetting] = field(default_factory=lambda: MappingProxyType({}))
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    owner: str = ""
+
+    def owned(self, name: str) -> str:
+        """Return how something of this provider is called among those of all accounts."""
+        return f"{self.owner}/{name}" if self.owner else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,10 @@ class Catalogue:
 
     providers: Mapping[str, Provider]
     default: str
+
+    def having(self, own: Mapping[str, Provider]) -> "Catalogue":
+        """Return the catalogue with an account's own providers, which go before others of the same name."""
+        return Catalogue(MappingProxyType({**self.providers, **own}), self.default) if own else self
 
     def chain(self, name: str | None) -> tuple[ModelRef, ...]:
         """Return the models to ask, in this order.
@@ -110,7 +120,7 @@ class Catalogue:
         return "the providers " + ", ".join(sorted(self.providers))
 
 
-_HOW = "set OPENAI_API_KEY or ANTHROPIC_API_KEY on the worker, or list the provider in UMBEL_PROVIDERS"
+_HOW = "set OPENAI_API_KEY or ANTHROPIC_API_KEY on the worker, list it in UMBEL_PROVIDERS, or PUT /v1/providers/<name>"
 #: What servers without keys are sent; the SDKs insist on one.
 NO_KEY = "none"
 

@@ -13,7 +13,7 @@ Published = dict[str, Any]
 
 def publish(catalogue: Catalogue) -> Published:
     """Return the catalogue as JSON: `default`, and `providers` with name, kind, models, keys' labels, price sources."""
-    return {"default": catalogue.default, "providers": [_provider(each) for each in catalogue.providers.values()]}
+    return {"default": catalogue.default, "providers": [told_of(each) for each in catalogue.providers.values()]}
 
 
 def merged(published: Iterable[Published]) -> Catalogue:
@@ -34,7 +34,8 @@ def price_source(told: Mapping[str, Any], model: str) -> str:
     return "configured" if model in told["priced"] else str(told["price_source"])
 
 
-def _provider(provider: Provider) -> Published:
+def told_of(provider: Provider) -> Published:
+    """Return one provider as JSON."""
     return {
         "name": provider.name,
         "kind": str(provider.kind),

@@ -99,12 +99,12 @@ class Standing:
         rests = self.ring.rest(state, about, verdict.kind, seconds)
         self._board.tell(self._place(state, about), verdict.kind.code, rests)
         if not about:
-            self._board.tell_label(state.key.label, verdict.kind.code, rests)
+            self._board.tell_label(self._provider.owned(state.key.label), verdict.kind.code, rests)
         return rests
 
     @property
     def _down(self) -> str:
-        return f"provider:{self._provider.name}"
+        return f"provider:{self._provider.owned(self._provider.name)}"
 
     def _place(self, state: KeyState, about: str) -> str:
-        return f"{self._board.name_of(state.key)}:{about}"
+        return f"{self._provider.owned(self._board.name_of(state.key))}:{about}"

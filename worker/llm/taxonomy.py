@@ -20,6 +20,7 @@ import pydantic
 from pydantic_ai import exceptions as ai
 
 from worker.llm import errors
+from worker.walled import AddressRefused
 
 
 class Action(StrEnum):
@@ -67,6 +68,7 @@ _FILTER: _Rule = (Action.FALL_BACK, errors.ModelContentFiltered)
 _REFUSED: _Rule = (Action.FATAL, errors.ModelRequestRefused)
 _LARGE: _Rule = (Action.FATAL, errors.ModelAnswerTooLarge)
 _CLIENT: _Rule = (Action.FATAL, errors.ModelFailed)
+_WALL: _Rule = (Action.FALL_BACK, errors.ModelAddressRefused)
 
 #: The first that fits decides, so finer classes come first. Errors that have an HTTP status are in `_STATUS`.
 _CLASSES: tuple[tuple[type[BaseException], _Rule], ...] = (
@@ -140,8 +142,8 @@ def verdict_on(error: BaseException) -> Verdict | None:
 
 
 def _rule(error: BaseException, status: int | None) -> _Rule | None:
-    if _too_large(error):
-        return _LARGE
+    if (ours := _ours(error)) is not None:
+        return ours
     if status is not None and not isinstance(error, _FINER):
         return _STATUS.get(status) or (_RETRY if status >= 500 else _REFUSED)
     if isinstance(error, ai.ModelTimeoutError) and error.phase not in ("connect", "pool"):
@@ -152,11 +154,13 @@ def _rule(error: BaseException, status: int | None) -> _Rule | None:
     return found
 
 
-def _too_large(error: BaseException | None) -> bool:
-    """Whether our own transport stopped the answer; the SDKs take that for a broken connection."""
-    while error is not None and not isinstance(error, AnswerTooLarge):
+def _ours(error: BaseException | None) -> _Rule | None:
+    """Return why our own transport stopped the call, if it did; the SDKs take that for a broken connection."""
+    while error is not None and not isinstance(error, AnswerTooLarge | AddressRefused):
         error = error.__cause__
-    return error is not None
+    if error is None:
+        return None
+    return _LARGE if isinstance(error, AnswerTooLarge) else _WALL
 
 
 def _status(error: BaseException) -> int | None:

@@ -21,6 +21,7 @@ _HAPPENED: dict[type[errors.ModelFailed], str] = {
     errors.ModelAnswerTooLarge: "sent more than is allowed",
     errors.ModelContextExceeded: "says the conversation is too long for it",
     errors.ModelContentFiltered: "filtered the answer",
+    errors.ModelAddressRefused: "is at an address that may not be connected to",
     errors.ModelRequestRefused: "refuses the request",
     errors.ModelFailed: "could not be asked",
 }

@@ -10,12 +10,15 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from config.settings import Settings
 from worker.tools.base import Refused
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int, socket.AddressFamily], Awaitable[list[str]]]
@@ -101,6 +104,11 @@ class Guard:
         return found
 
 
+def guard_of(settings: Settings) -> Guard:
+    """Return the guard of the settings."""
+    return Guard(frozenset(settings.tool_http_hosts))
+
+
 def _literal(host: str) -> Address | None:
     """Return the address a host spells, in any of the spellings the C library takes (127.1, 0x7f.1, 2130706433)."""
     try:
@@ -113,28 +121,8 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-class PinnedResolver(AbstractResolver):
-    """Gives aiohttp the addresses the guard let through, and no others."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Resolve for one connection."""
-        found = await self._guard.addresses(host, port, family)
-        return [_entry(host, each, port) for each in found]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-def _entry(host: str, address: str, port: int) -> ResolveResult:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
-
-
-def connector(guard: Guard) -> aiohttp.TCPConnector:
+def connector(guard: Guard) -> "aiohttp.TCPConnector":
     """Make a connector that connects only where the guard allows; it keeps no names and no connections."""
-    return aiohttp.TCPConnector(resolver=PinnedResolver(guard), use_dns_cache=False, force_close=True, limit=0)
+    from worker.tools.pinned import connector as made  # the front judges addresses, too, and does without aiohttp
+
+    return made(guard)

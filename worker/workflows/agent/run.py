@@ -7,6 +7,7 @@ from worker import llm
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
 from worker.context import RunContext
+from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
 from worker.tools.read_file import read_file
 from worker.tools.registry import Registry, built_in
@@ -15,7 +16,7 @@ from worker.workflows.agent.schemas import AgentInput, AgentLimits, AgentResult
 
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
-    model_of = (await llm.ready()).model
+    model_of = await llm.models_of(ctx.journal.store, ctx.journal.claim.account_id, guard_of)
     return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, registry(ctx, given)))
 
 
