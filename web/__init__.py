@@ -5,11 +5,37 @@ from flask_openapi3.openapi import OpenAPI
 
 from config.settings import Settings, get_settings
 from web import auth, docs, errors, health, requests
-from web.api import agents, approvals, events, messages, models, providers, streams, tasks, tickets, workflows
+from web.api import (
+    agents,
+    approvals,
+    events,
+    messages,
+    models,
+    providers,
+    streams,
+    tasks,
+    tickets,
+    tools,
+    workflows,
+)
 from web.cli import keys_cli, secrets_cli
 from web.json import Json
 from web.schemas.common import Problem
 from web.services import EXTENSION, open_services
+
+APIS = (
+    health,
+    tasks,
+    messages,
+    approvals,
+    agents,
+    tools,
+    providers,
+    models,
+    events,
+    tickets,
+    workflows,
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -31,10 +57,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests.init_app(app)
     auth.init_app(app, held.keys)
     errors.init_app(app)
-    for api in (health.api, tasks.api, approvals.api, agents.api, models.api, events.api, tickets.api, workflows.api):
-        app.register_api(api)
-    app.register_api(messages.api)
-    app.register_api(providers.api)
+    for module in APIS:
+        app.register_api(module.api)
     app.register_blueprint(streams.blueprint)
     docs.init_app(app)
     app.cli.add_command(keys_cli)

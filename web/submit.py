@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from config.settings import Settings
 from models.repositories.tasks import NewTask
-from web.agents import filled
+from web.agents import WORKFLOW, filled
 from web.catalogue import check_model
 from web.errors import Invalid
 from web.explain import explain
 from web.schemas.tasks import SubmitTask
+from web.tools import check_tools
 from worker.workflows import WORKFLOWS
 
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -28,6 +29,8 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     """
     given = filled(body.workflow, body.input)
     check_input(body.workflow, given)
+    if body.workflow == WORKFLOW:
+        check_tools(given, "input.")
     check_model(body.workflow, given)
     key = idempotency_key()
     return NewTask(

@@ -8,6 +8,7 @@ import models.agents
 import models.artifacts
 import models.declared
 import models.events
+import models.http_tools
 import models.memory
 import models.outbox
 import models.sessions

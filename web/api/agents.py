@@ -20,6 +20,7 @@ from web.schemas.agents import (
 )
 from web.schemas.common import Problem
 from web.services import services
+from web.tools import check_tools
 from worker.workflows.agent.templates import TEMPLATES
 
 api = Api("agents", __name__, url_prefix="/v1", abp_tags=[Tag(name="agents")])
@@ -30,6 +31,7 @@ def put_agent(path: AgentPath, query: PutAgentQuery, body: PutAgent) -> dict[str
     """Tasks submitted before keep the definition they were submitted with."""
     scope: AccountScope = g.scope
     definition = body.model_dump(mode="json", exclude_unset=True)
+    check_tools(definition)
     row = services().database.run(
         lambda connection: agents.put(connection, scope, path.agent_name, definition, query.version)
     )

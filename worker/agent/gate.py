@@ -48,6 +48,8 @@ class Gate:
         return self._verdict(tool, args, await self._ctx.approval(f"approve:{key}", request))
 
     def _needs(self, tool: Tool, args: Any) -> bool:
+        if tool.approval:
+            return True
         if UNSAFE in self._approve and tool.effect_of(args) is Effect.UNSAFE:
             return True
         return not self._approve.isdisjoint(tool.known_as())

@@ -12,6 +12,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
+from config.known import known_to
 from models.errors import CancelPending, LeaseLost
 from models.events import EventType
 from models.tasks import Effect, Waiting
@@ -115,10 +116,11 @@ class JournaledTools(AbstractToolset[Any]):
             return await self._carried_out(step, tool, args, effect)
 
     async def _carried_out(self, step: StepCall, tool: Tool, args: Any, effect: Effect) -> dict[str, Any]:
-        shown = _shown(redact(args.model_dump(mode="json", exclude_unset=True)))
+        account = self._ctx.journal.claim.account_id
+        shown = _shown(redact(args.model_dump(mode="json", exclude_unset=True), known_to(account)))
         called = step.event(EventType.TOOL_CALLED, step=step.key, effect=effect, args=shown)
         step.journal.write([], [called])
-        call = ToolCall(tool, args, effect, step.idempotency_key, step.attempt, self._allowed)
+        call = ToolCall(tool, args, effect, step.idempotency_key, step.attempt, self._allowed, account_id=account)
         try:
             result = await carry_out(call)
         except ToolError as error:

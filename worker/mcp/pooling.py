@@ -19,8 +19,9 @@ from worker.mcp.connection import Connection, State, Vet
 from worker.mcp.listing import Listed
 from worker.mcp.pacing import Pace
 from worker.mcp.pins import MemoryPins, Pins
-from worker.mcp.tool import Checker, McpArguments, McpTool, model_names
+from worker.mcp.tool import McpArguments, McpTool, model_names
 from worker.tools.base import ToolCall, ToolResult
+from worker.tools.checking import Checker
 from worker.tools.redact import redact
 
 #: How often, in seconds of use, the files are looked at.

@@ -2,47 +2,22 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import jsonschema_rs
 from pydantic import RootModel
 
 from worker.mcp.listing import Listed
 from worker.tools.base import TIMEOUT_MAX_S, ArgumentsRefused, Tool
+from worker.tools.checking import Checker
 
 #: Providers of models take names of at most this many letters, digits, - and _.
 NAME_MAX = 64
-FAULTS_SHOWN = 10
 
 
 class McpArguments(RootModel[dict[str, Any]]):
     """Arguments that fit a server's JSON schema."""
-
-
-class Checker:
-    """Checks arguments by a server's schema, which is compiled at first need."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self._schema = schema
-
-    @cached_property
-    def _validator(self) -> Any:
-        # A schema comes from outside: nothing it refers to is fetched, and its patterns match in linear time.
-        return jsonschema_rs.validator_for(self._schema, offline=True, pattern_options=jsonschema_rs.RegexOptions())
-
-    def faults(self, args: dict[str, Any]) -> list[str]:
-        """Return what is wrong with arguments, field by field; nothing if they fit."""
-        try:
-            return list(self._faults(args))[:FAULTS_SHOWN]
-        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, TypeError) as error:
-            return [f"the server's schema of this tool is broken ({str(error)[:200]})"]
-
-    def _faults(self, args: dict[str, Any]) -> Iterator[str]:
-        for error in self._validator.iter_errors(args):
-            yield f"{'.'.join(map(str, error.instance_path)) or 'arguments'}: {error.message[:300]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -114,6 +115,12 @@ class NotConfigured(ToolError):
     code = "tool_not_configured"
 
 
+class Changed(ToolError):
+    """The tool is no longer what the run began with, or is gone."""
+
+    code = "tool_changed"
+
+
 class Broken(ToolError):
     """The tool raised something nobody declared: a bug."""
 
@@ -132,6 +139,9 @@ class ToolCall:
         attempt: which try this is, from 1.
         allowed: names the run may use.
         began: when it was begun, on the monotonic clock; set by the audit.
+        account_id: whose run it is.
+        cached: whether an earlier call's result answered it.
+        fresh_s: how long its result may be given again, in seconds; None if its tool leaves that open.
     """
 
     tool: "Tool"
@@ -141,6 +151,9 @@ class ToolCall:
     attempt: int = 1
     allowed: frozenset[str] = frozenset()
     began: float = 0.0
+    account_id: UUID | None = None
+    cached: bool = False
+    fresh_s: float | None = None
 
 
 EffectOf = Callable[[Any], Effect]
@@ -162,6 +175,7 @@ class Tool:
         run: does it and returns text, a JSON value or a ToolResult; raises ToolError.
         timeout_s: time limit of one call in seconds, 1 to 300.
         host: the `host:port` a call connects to, by its arguments; empty for none.
+        approval: whether a person must approve each call, whatever the task says.
     """
 
     name: str
@@ -171,6 +185,7 @@ class Tool:
     run: Callable[[Any, ToolCall], Awaitable[Any]]
     timeout_s: float = TIMEOUT_S
     host: Callable[[Any], str] = _no_host
+    approval: bool = False
 
     def __post_init__(self) -> None:
         if not TIMEOUT_MIN_S <= self.timeout_s <= TIMEOUT_MAX_S:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from config.known import known_to
 from models.tasks import Effect
 from worker.errors import Interrupt, WorkerError
 from worker.tools.base import Broken, NotPermitted, TimedOut, ToolCall, ToolError, ToolResult, data, text
@@ -21,8 +22,8 @@ from worker.tools.redact import redact
 
 #: A result holds at most this much: characters of text, or of a value's JSON.
 RESULT_MAX = 32_000
-#: What may be kept beyond that until secrets are masked.
-TRIM_MARGIN = 2_000
+#: What may be kept beyond that until secrets are masked: more than any form of a secret is long.
+TRIM_MARGIN = 16_000
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +62,18 @@ class Audit(Middleware):
 
 
 class Redact(Middleware):
-    """Masks what looks like a secret in results and errors."""
+    """Masks what looks like a secret, and what is known to be one, in results and errors."""
 
     async def after(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """Mask the result."""
-        return result.model_copy(update={"text": redact(result.text), "data": redact(result.data)})
+        known = known_to(call.account_id)
+        return result.model_copy(update={"text": redact(result.text, known), "data": redact(result.data, known)})
 
     async def on_error(self, call: ToolCall, error: ToolError) -> ToolError:
         """Mask the message and the detail."""
-        error.args = (redact(str(error)),)
-        error.detail = redact(error.detail)
+        known = known_to(call.account_id)
+        error.args = (redact(str(error), known),)
+        error.detail = redact(error.detail, known)
         return error
 
 

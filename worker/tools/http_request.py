@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -14,19 +15,14 @@ from config.settings import get_settings
 from models.tasks import Effect
 from worker.tools.base import Arguments, Refused, Tool, ToolCall, ToolError, Unreachable
 from worker.tools.egress import Forbidden, Guard, connector
+from worker.tools.headers import CREDENTIALS, is_free, is_plain
 
 ANSWER_MAX = 1024 * 1024
 REDIRECTS_MAX = 5
 CONNECT_S = 10.0
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: What the connection itself decides; a model that sets these could smuggle a second request or leave the guard.
-_OWN_HEADERS = frozenset(
-    {"host", "accept-encoding", "content-length", "transfer-encoding", "trailer", "connection", "upgrade", "expect"}
-    | {"te", "keep-alive", "proxy-connection", "proxy-authorization"}  # codespell:ignore te
-)
 _SHOWN_HEADERS = ("content-type", "content-language", "last-modified", "etag", "retry-after", "location")
-_CREDENTIALS = frozenset({"authorization", "cookie", "x-api-key"})
 
 
 class HttpArguments(Arguments):
@@ -41,9 +37,9 @@ class HttpArguments(Arguments):
     @classmethod
     def _plain_headers(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if name.lower() in _OWN_HEADERS or not name.isascii() or not name.replace("-", "").isalnum():
+            if not is_free(name):
                 raise ValueError(f"the header {name[:40]!r} can't be set")
-            if len(value) > 4000 or any(ord(char) < 32 and char != "\t" for char in value):
+            if not is_plain(value):
                 raise ValueError(f"the value of {name} has control characters or is too long")
         return headers
 
@@ -53,23 +49,51 @@ def effect_of(args: HttpArguments) -> Effect:
     return Effect.IDEMPOTENT if args.method in SAFE_METHODS else Effect.UNSAFE
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent.
+
+    Attributes:
+        own: names of headers, in lower case, that no other origin gets to see.
+        key: the call's idempotency key, sent unless the method only reads.
+    """
+
+    method: str
+    url: URL
+    headers: dict[str, str]
+    body: bytes | None = None
+    own: frozenset[str] = CREDENTIALS
+    key: str = ""
+
+
 async def run(guard: Guard, args: HttpArguments, call: ToolCall) -> dict[str, Any]:
-    """Send the request, follow up to five redirects, and return `status`, `url`, `headers` and `body`.
+    """Send the request; see `fetch`."""
+    request = Request(args.method, _parsed(args.url), args.headers, _body(args.body), key=call.idempotency_key)
+    return await fetch(guard, request)
+
+
+async def fetch(guard: Guard, request: Request) -> dict[str, Any]:
+    """Send a request, follow up to five redirects, and return `status`, `url`, `headers` and `body`.
 
     An answer of any status is a result. Names, sizes and times are bounded; proxies and cookies are not used.
+
+    Raises:
+        Refused: it may not go there, or is sent on too often.
+        Unreachable: there is no connection.
+        ToolError: the exchange broke.
     """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(
         connector=connector(guard), cookie_jar=jar, timeout=timeout, trust_env=False, auto_decompress=False
     ) as session:
-        return await _follow(session, guard, args, call)
+        return await _follow(session, guard, request)
 
 
-async def _follow(session: aiohttp.ClientSession, guard: Guard, args: HttpArguments, call: ToolCall) -> dict[str, Any]:
-    url, method, headers, body = _parsed(args.url), args.method, dict(args.headers), _body(args.body)
-    if method not in SAFE_METHODS:
-        headers["Idempotency-Key"] = call.idempotency_key
+async def _follow(session: aiohttp.ClientSession, guard: Guard, request: Request) -> dict[str, Any]:
+    url, method, headers, body = request.url, request.method, dict(request.headers), request.body
+    if method not in SAFE_METHODS and request.key:
+        headers = _without(headers, {"idempotency-key"}) | {"Idempotency-Key": request.key}
     for hop in range(REDIRECTS_MAX + 1):
         try:
             guard.check(url)
@@ -83,7 +107,7 @@ async def _follow(session: aiohttp.ClientSession, guard: Guard, args: HttpArgume
             method, body = "GET", None
             headers = _without(headers, {"content-type", "idempotency-key"})
         if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
-            headers = _without(headers, _CREDENTIALS)
+            headers = _without(headers, request.own)
         url = target
     raise Refused(f"more than {REDIRECTS_MAX} redirects", ambiguous=True)
 
@@ -99,9 +123,9 @@ async def _exchange(
     except aiohttp.ClientConnectorError as error:
         if isinstance(error.os_error, Forbidden):
             raise Refused(str(error.os_error)) from None
-        raise Unreachable(f"can't connect to {url.host}", _place(url)) from None
+        raise Unreachable(f"can't connect to {url.host}", place_of(url)) from None
     except aiohttp.ConnectionTimeoutError:
-        raise Unreachable(f"can't connect to {url.host} within {CONNECT_S:g} s", _place(url)) from None
+        raise Unreachable(f"can't connect to {url.host} within {CONNECT_S:g} s", place_of(url)) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ToolError(f"the exchange with {url.host} broke: {type(error).__name__}", ambiguous=True) from None
 
@@ -113,12 +137,13 @@ def _without(headers: dict[str, str], names: Collection[str]) -> dict[str, str]:
 def host_of(args: HttpArguments) -> str:
     """Return where a request connects first, as `host:port`; empty if its URL is none."""
     try:
-        return _place(URL(args.url))
+        return place_of(URL(args.url))
     except ValueError:
         return ""
 
 
-def _place(url: URL) -> str:
+def place_of(url: URL) -> str:
+    """Return the `host:port` a URL leads to."""
     return f"{url.host}:{url.port}"
 
 

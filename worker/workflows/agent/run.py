@@ -1,4 +1,4 @@
-"""Carries out an agent task with the configured models and the built-in tools."""
+"""Carries out an agent task with the configured models, the built-in tools, and the account's own."""
 
 from decimal import Decimal
 
@@ -6,6 +6,7 @@ from models.scope import AccountScope
 from worker import llm
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
+from worker.agent.registered import http_tools
 from worker.context import RunContext
 from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
@@ -17,7 +18,8 @@ from worker.workflows.agent.schemas import AgentInput, AgentLimits, AgentResult
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
     model_of = await llm.models_of(ctx.journal.store, ctx.journal.claim.account_id, guard_of)
-    return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, registry(ctx, given)))
+    tools = registry(ctx, given).having(*await http_tools(ctx, given.tools))
+    return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, tools))
 
 
 def registry(ctx: RunContext, given: AgentInput) -> Registry:

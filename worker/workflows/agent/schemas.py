@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
 from worker.tools import BUILT_IN
+from worker.tools.http_spec import NAME, NAME_MAX
 from worker.workflows.agent.files import FILES_MAX, GivenFile, check_files
 
 #: In `approve`: every call that is unsafe to repeat.
@@ -59,8 +60,9 @@ class AgentDefinition(_Strict):
     @field_validator("tools")
     @classmethod
     def _known(cls, tools: list[str]) -> list[str]:
-        if unknown := sorted(name for name in set(tools) - set(BUILT_IN) if not REMOTE.fullmatch(name)):
-            known = f"there are {', '.join(BUILT_IN)}, and tools of MCP servers as server.tool or server.*"
+        # Which HTTP tools there are, only the record knows: the front asks it (web/tools.py), and so does the worker.
+        if unknown := sorted(name for name in set(tools) - set(BUILT_IN) if not _may_be(name)):
+            known = f"there are {', '.join(BUILT_IN)}, HTTP tools, and tools of MCP servers as server.tool or server.*"
             raise ValueError(f"there is no tool {', '.join(unknown)[:200]}; {known}")
         return tools
 
@@ -102,6 +104,10 @@ class AgentResult(BaseModel):
     steps: int
     tool_calls: int
     synthetic: bool = Field(description="Whether a scripted model answered instead of a real one.")
+
+
+def _may_be(name: str) -> bool:
+    return bool(REMOTE.fullmatch(name) or (len(name) <= NAME_MAX and re.fullmatch(NAME, name)))
 
 
 def _check(schema: dict[str, Any]) -> None:
