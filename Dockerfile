@@ -17,6 +17,7 @@ COPY models models
 COPY worker worker
 COPY tasks tasks
 COPY web web
+COPY client/umbel_client umbel_client
 # The pool is named by the environment, and its module must be importable before Celery adds this directory.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/srv/umbel \

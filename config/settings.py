@@ -161,6 +161,10 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".umbel"), description="Where the local stack keeps data, logs and secrets.")
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of Flower in the local stack.")
+    mcp_port: int = Field(8090, ge=0, le=65535, description="Port of the MCP server in the local stack.")
+    mcp_hosts: list[str] = Field(
+        [], description="Names the MCP server may be called by, besides loopback's (a JSON list)."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
     extra_workflows: list[str] = Field(
         [], description="Import paths (`package.module:WORKFLOW`) of private workflows kept outside this repository."

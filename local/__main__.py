@@ -16,6 +16,7 @@ from local.first_task import run_first_task
 from local.home import open_home
 from local.stack import Stack
 from local.status import status_table
+from local.urls import mcp_url
 from local.watch import StopRequested, ignore_signals, stand_by, stop_on_signals
 
 INTERRUPTED = 130
@@ -63,6 +64,7 @@ def status(stack: Stack, options: argparse.Namespace) -> int:
     """Show the processes."""
     table = status_table(stack.supervisor)
     Console().print(table)
+    say(f"MCP server: {mcp_url(stack.settings)}")
     return 0
 
 
@@ -93,6 +95,7 @@ def _print_urls(client_env: Mapping[str, str], stack: Stack) -> None:
     say(f"""
   API     {client_env["UMBEL_URL"]}/v1      page of its operations: {client_env["UMBEL_URL"]}/docs
   Flower  {client_env["UMBEL_FLOWER_URL"]}
+  MCP     {mcp_url(stack.settings)}
   Key     {client_env["UMBEL_API_KEY"]}      also in {stack.home.client_env}
 """)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from config.settings import Settings
 from local.home import Home
+from local.urls import web_url
 from models import database, keys
 from models.repositories import accounts
 from models.scope import SystemScope
@@ -49,13 +50,6 @@ def read_client_env(home: Home) -> dict[str, str]:
         return {}
     lines = home.client_env.read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
-
-
-def web_url(settings: Settings) -> str:
-    """Where this machine reaches the front; a wildcard address is reached over loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.web_host, settings.web_host)  # noqa: S104
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"http://{host}:{settings.web_port}"
 
 
 def _is_valid(connection: Connection, key: str, pepper: str) -> bool:

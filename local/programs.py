@@ -9,6 +9,7 @@ from pathlib import Path
 from config.settings import Settings
 from local.home import Home
 from local.server import Server
+from local.urls import web_url
 
 ROOT = Path(__file__).resolve().parent.parent
 QUEUES = "recovery,maintenance,interactive,batch"
@@ -62,8 +63,14 @@ def product_programs(home: Home, settings: Settings) -> list[Program]:
         f"--db={home.run / 'flower.db'}", "--read_only=True",
     )  # fmt: skip
     web = (sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "web:create_app()")
+    called = [word for host in settings.mcp_hosts for word in ("--allow-host", host)]
+    called += [word for origin in settings.allowed_origins for word in ("--allow-origin", origin)]
+    client = (sys.executable, "-m", "umbel_client", "--url", web_url(settings))
+    mcp = (*client, "mcp", "--port", str(settings.mcp_port), *called)
     return [
         Program("web", "web", web, priority=30, stop_wait_s=25),
+        # A client like any other: it is shown none of the stack's secrets.
+        Program("mcp", "MCP server", mcp, priority=40, inherits=False),
         Program("worker", "worker", (*celery, *worker, "-Q", QUEUES, "-n", "umbel@%h"), priority=30, stop_wait_s=30),
         Program("rescue", "recovery worker", (*celery, *worker, *rescue), priority=30, stop_wait_s=30),
         Program("beat", "beat", (*celery, *beat), priority=40),

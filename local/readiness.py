@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 from config.settings import Settings
-from local.bootstrap import web_url
+from local.urls import mcp_url, web_url
 
 
 def web_ready(settings: Settings) -> bool:
@@ -19,6 +19,11 @@ def flower_answers(settings: Settings, login: str) -> bool:
     """Whether Flower lets `login` (`user:password`) in."""
     token = base64.b64encode(login.encode()).decode()
     return _status(f"http://127.0.0.1:{settings.flower_port}/", {"Authorization": f"Basic {token}"}) == 200
+
+
+def mcp_answers(settings: Settings) -> bool:
+    """Whether the MCP server is there."""
+    return _status(mcp_url(settings).removesuffix("/mcp") + "/healthz") == 200
 
 
 def _status(url: str, headers: dict[str, str] | None = None) -> int:

@@ -18,7 +18,7 @@ from local.migrations import migrated
 from local.ports import require_free
 from local.postgres import PostgresServer
 from local.programs import ROOT, Program, product_programs, server_program
-from local.readiness import flower_answers, web_ready
+from local.readiness import flower_answers, mcp_answers, web_ready
 from local.redis import RedisServer
 from local.server import Server
 from local.supervision import Supervisor
@@ -89,6 +89,7 @@ class Stack:
     def _start_servers(self) -> None:
         require_free(self.settings.web_host, self.settings.web_port, "UMBEL_WEB_PORT")
         require_free("127.0.0.1", self.settings.flower_port, "UMBEL_FLOWER_PORT")
+        require_free("127.0.0.1", self.settings.mcp_port, "UMBEL_MCP_PORT")
         self.servers = self._own_servers()
         for server in self.servers:
             if not any(server.data.iterdir()):
@@ -135,7 +136,7 @@ class Stack:
         self._ready("migrations", "applied")
 
     def _start_product(self) -> None:
-        names = ("web", "worker", "rescue", "beat", "flower")
+        names = ("web", "worker", "rescue", "beat", "flower", "mcp")
         for name in names:
             self.supervisor.start(name)
         self._wait("web", lambda: web_ready(self.settings))
@@ -145,6 +146,8 @@ class Stack:
             self._ready(name, "running")
         self._wait("flower", lambda: flower_answers(self.settings, flower_login(self.vault)))
         self._ready("Flower", f"port {self.settings.flower_port}")
+        self._wait("mcp", lambda: mcp_answers(self.settings))
+        self._ready("MCP server", f"port {self.settings.mcp_port}")
 
     def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_WITHIN_S
@@ -165,7 +168,7 @@ class Stack:
             states = self.supervisor.states()
         except NotRunning:
             return False
-        for names in (("flower", "beat"), ("web", "worker", "rescue"), ("redis",), ("postgres",)):
+        for names in (("flower", "beat", "mcp"), ("web", "worker", "rescue"), ("redis",), ("postgres",)):
             running = [state.name for state in states if state.name in names and state.state != "STOPPED"]
             if running:
                 self.supervisor.stop(running)

@@ -19,7 +19,7 @@ REQUIRED = {
     "UMBEL_KEY_PEPPER": "pepper-secret",
     "FLOWER_LOGIN": "operator:flower-secret",
 }
-OURS = ("migrate", "web", "worker", "recovery-worker", "beat", "flower")
+OURS = ("migrate", "web", "worker", "recovery-worker", "beat", "flower", "mcp")
 RUNNING = ("web", "worker", "recovery-worker", "beat")
 TO_JSON = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)"
 
@@ -107,7 +107,7 @@ def test_whatever_is_published_is_published_on_this_machine_only(stack: dict[str
         for port in ports:
             host = port.get("host_ip", "") if isinstance(port, dict) else port
             assert str(host).startswith("127.0.0.1"), f"{name} publishes {port}"
-    assert {name for name, ports in published.items() if ports} == {"web", "flower"}
+    assert {name for name, ports in published.items() if ports} == {"web", "flower", "mcp"}
 
 
 def test_our_processes_run_without_rights(stack: dict[str, Any]) -> None:
@@ -161,12 +161,18 @@ def test_flower_asks_for_a_password_and_changes_nothing(stack: dict[str, Any]) -
     assert "--read_only=True" in said(flower)
 
 
+def test_the_mcp_server_is_shown_no_secret_and_reaches_the_front(stack: dict[str, Any]) -> None:
+    mcp = stack["services"]["mcp"]
+    assert not mcp.get("environment")
+    assert "--url http://web:8080 mcp" in said(mcp)
+
+
 def test_every_setting_the_stack_passes_exists(stack: dict[str, Any]) -> None:
     from config.settings import Settings
 
     known = {f"UMBEL_{name.upper()}" for name in Settings.model_fields}
     for name in OURS:
-        given = {each for each in stack["services"][name]["environment"] if each.startswith("UMBEL_")}
+        given = {each for each in stack["services"][name].get("environment") or {} if each.startswith("UMBEL_")}
         assert given <= known, name
 
 

@@ -54,6 +54,12 @@ def load_settings(url: str | None = None, api_key: str | None = None, env_file: 
     return Settings(chosen, _checked(holder.key or ""), holder.source, flower)
 
 
+def find_url(url: str | None = None, env_file: Path | None = None) -> str:
+    """Find the server alone, for programs whose callers bring keys of their own. Raises as `load_settings` does."""
+    found = url or _from_mapping(os.environ, "environment").url or _from_file(env_file).url
+    return _clean(found or _missing("UMBEL_URL"))
+
+
 def is_loopback(url: str) -> bool:
     """Whether the URL points at this machine."""
     host = urlsplit(url).hostname or ""

@@ -132,8 +132,9 @@ def test_a_second_start_says_who_runs_and_how_to_stop_it(supervisor: Supervisor,
 def test_a_busy_port_is_named_with_its_holder_and_the_setting(
     home: Home, unused_listener: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for setting in ("UMBEL_WEB_PORT", "UMBEL_FLOWER_PORT"):
-        monkeypatch.setenv("UMBEL_WEB_PORT", "0")
+    for setting in ("UMBEL_WEB_PORT", "UMBEL_FLOWER_PORT", "UMBEL_MCP_PORT"):
+        for other in ("UMBEL_WEB_PORT", "UMBEL_FLOWER_PORT"):
+            monkeypatch.setenv(other, "0")
         monkeypatch.setenv(setting, str(unused_listener))
         with pytest.raises(PortBusy, match=rf"port {unused_listener} .*pid {os.getpid()}.*{setting}="):
             Stack(home).start()
