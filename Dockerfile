@@ -8,7 +8,8 @@ RUN /opt/venv/bin/pip install --require-hashes -r requirements.txt
 
 FROM python:3.11-slim
 RUN groupadd --gid 10001 umbel \
-    && useradd --uid 10001 --gid umbel --home-dir /srv/umbel --no-create-home --shell /usr/sbin/nologin umbel
+    && useradd --uid 10001 --gid umbel --home-dir /srv/umbel --no-create-home --shell /usr/sbin/nologin umbel \
+    && install --directory --owner umbel --group umbel /var/lib/umbel
 WORKDIR /srv/umbel
 COPY --from=build /opt/venv /opt/venv
 COPY alembic.ini celeryconfig.py ./

@@ -160,6 +160,25 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path(".umbel"), description="Where the local stack keeps data, logs and secrets.")
+    blob_store: str = Field(
+        "",
+        description="Where the bytes of files are: a directory shared by all processes, or `s3://bucket/prefix`; "
+        "empty: `blobs` in the home.",
+    )
+    s3_endpoint: str = Field(
+        "", pattern=r"^(https?://[^\s@]+)?$", description="An S3-compatible service other than Amazon's."
+    )
+    file_max_bytes: int = Field(100 * 1024 * 1024, ge=1024, description="A larger file is refused.")
+    storage_max_bytes: int = Field(
+        10 * 1024**3, ge=0, description="What an account's files and artifacts may hold; equal ones count once."
+    )
+    storage_max_files: int = Field(10_000, ge=0, description="Files an account may keep.")
+    file_keep_days: int = Field(0, ge=0, description="Delete files this long after their upload; 0: keep them.")
+    artifact_keep_days: int = Field(
+        0, ge=0, description="Delete artifacts this long after their last version; 0: keep."
+    )
+    blob_grace_s: float = Field(3600, ge=0, description="Bytes no row refers to are deleted after this long.")
+
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of Flower in the local stack.")
     mcp_port: int = Field(8090, ge=0, le=65535, description="Port of the MCP server in the local stack.")
     mcp_hosts: list[str] = Field(

@@ -146,6 +146,9 @@ def translate(error: exc.SQLAlchemyError | psycopg2.Error) -> Exception:
         return errors.Unavailable()
     if lost or (isinstance(cause, psycopg2.OperationalError) and not state):
         return errors.Unavailable()
+    # Only rows of blobs are referred to by hash: whoever collects unneeded ones was faster.
+    if state == "23503" and "sha256" in (getattr(getattr(cause, "diag", None), "constraint_name", None) or ""):
+        return errors.BlobGone()
     if state == "22P05" or "NUL" in str(cause):
         return errors.Malformed()
     return error

@@ -12,6 +12,11 @@ ModelError
 ├── NoFreePlace          this process serves as many streams as it can
 ├── SecretsUnconfigured  there is no key to seal secrets with
 ├── SecretUnreadable     none of our keys opens a sealed secret
+├── FileTooLarge         more bytes than one file may have
+├── QuotaReached         more than the account may keep
+├── TypeMismatch         bytes are not what they are said to be
+├── StoreUnavailable     the store of files can't be used now
+├── BlobGone             bytes nobody needed were deleted just before somebody did
 └── Malformed            a value PostgreSQL can't store
 """
 
@@ -101,3 +106,35 @@ class Malformed(ModelError):
     """A value contains characters the database can't store (NUL or a lone surrogate)."""
 
     code = "malformed_text"
+
+
+class FileTooLarge(ModelError):
+    """The file is larger than one file may be. Split it, or raise UMBEL_FILE_MAX_BYTES."""
+
+    code = "file_too_large"
+
+
+class QuotaReached(ModelError):
+    """The account keeps as much as it may. Delete files, artifacts or projects, or raise the limit."""
+
+    code = "storage_quota_reached"
+
+
+class TypeMismatch(ModelError):
+    """The bytes are not of the type they are said to be. Send the true type, or none."""
+
+    code = "media_type_mismatch"
+
+
+class StoreUnavailable(ModelError):
+    """The store of files can't be used now. Try again in a moment."""
+
+    code = "blob_store_unavailable"
+    retryable = True
+
+
+class BlobGone(ModelError):
+    """These bytes were deleted as unneeded just now. Send them again."""
+
+    code = "blob_gone"
+    retryable = True

@@ -66,8 +66,9 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def settings(postgres_url: str, redis_server: RedisServer) -> Settings:
+def settings(postgres_url: str, redis_server: RedisServer, servers_home: Home) -> Settings:
     os.environ["UMBEL_REDIS_URL"] = redis_server.url
+    os.environ["UMBEL_BLOB_STORE"] = str(servers_home.path / "blobs")
     get_settings.cache_clear()
     return Settings(
         environment="development", database_url=SecretStr(postgres_url), redis_url=SecretStr(redis_server.url)

@@ -9,6 +9,7 @@ from web.api import (
     agents,
     approvals,
     events,
+    files,
     messages,
     models,
     providers,
@@ -31,6 +32,7 @@ APIS = (
     agents,
     tools,
     providers,
+    files,
     models,
     events,
     tickets,
@@ -57,6 +59,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests.init_app(app)
     auth.init_app(app, held.keys)
     errors.init_app(app)
+    for module in APIS:
+        app.register_api(module.api)
     for module in APIS:
         app.register_api(module.api)
     app.register_blueprint(streams.blueprint)

@@ -90,10 +90,21 @@ _STATUS: dict[type[errors.ModelError], int] = {
     errors.Malformed: 422,
     errors.Unavailable: 503,
     errors.NoFreePlace: 503,
+    errors.FileTooLarge: 413,
+    errors.QuotaReached: 403,
+    errors.TypeMismatch: 422,
+    errors.StoreUnavailable: 503,
+    errors.BlobGone: 503,
     errors.SecretsUnconfigured: 503,
     errors.SecretUnreadable: 503,
 }
-_HTTP_CODES = {405: "method_not_allowed", 413: "body_too_large", 426: "upgrade_required", 408: "timeout"}
+_HTTP_CODES = {
+    405: "method_not_allowed",
+    413: "body_too_large",
+    426: "upgrade_required",
+    408: "timeout",
+    416: "range_not_satisfiable",
+}
 
 
 def problem(
@@ -163,7 +174,7 @@ def _http(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _own(error)
-    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Content-Range"}}
     code = _HTTP_CODES.get(status, "bad_request")
     return respond(problem(status, code, _detail(error, status)), headers)
 

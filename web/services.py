@@ -8,8 +8,11 @@ from typing import cast
 from flask import current_app
 
 from config.settings import Settings
+from models.blobs import BlobStore, open_store
 from models.database import Database, connect
+from models.keeping import Keeper, limits_of
 from web.auth import KeyRing
+from web.blobs import cooperative
 from web.notices import Notices
 from web.readiness import Readiness
 from web.stream import Hub, Reader
@@ -29,6 +32,12 @@ class Services:
     source: Source
     readiness: Readiness
     notices: Notices
+    blobs: BlobStore
+
+    @property
+    def keeper(self) -> Keeper:
+        """Keeps bytes for accounts."""
+        return Keeper(self.database, self.blobs, limits_of(self.settings))
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -59,6 +68,7 @@ def open_services(settings: Settings) -> Services:
         source=Source(settings, database),
         readiness=Readiness(settings, database),
         notices=Notices(settings),
+        blobs=cooperative(open_store(settings)),
     )
 
 

@@ -9,6 +9,7 @@ import models.artifacts
 import models.declared
 import models.events
 import models.http_tools
+import models.files
 import models.memory
 import models.outbox
 import models.sessions
