@@ -8,8 +8,8 @@ import models.agents
 import models.artifacts
 import models.declared
 import models.events
-import models.http_tools
 import models.files
+import models.http_tools
 import models.memory
 import models.outbox
 import models.sessions
