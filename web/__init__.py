@@ -61,8 +61,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     for module in APIS:
         app.register_api(module.api)
-    for module in APIS:
-        app.register_api(module.api)
     app.register_blueprint(streams.blueprint)
     docs.init_app(app)
     app.cli.add_command(keys_cli)

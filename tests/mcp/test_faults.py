@@ -172,6 +172,9 @@ async def test_closing_the_pool_ends_calls_under_way(lab: Lab, tmp_path: Path) -
     assert await outcome(call(pool, "echo", text="late")) == "mcp_unavailable"
 
 
+UNAVAILABLE = "mcp_unavailable"
+
+
 @pytest.mark.parametrize("way", ["stdio", "http", "http legacy"])
 async def test_200_callers_and_a_server_killed_twice_every_call_ends_and_the_pool_recovers(lab: Lab, way: str) -> None:
     lab.server("one", way)
@@ -179,13 +182,15 @@ async def test_200_callers_and_a_server_killed_twice_every_call_ends_and_the_poo
     ends: collections.Counter[str] = collections.Counter()
 
     async def caller(number: int) -> None:
-        for each in range(5):
-            text = f"{number}.{each}"
-            end = await outcome(call(pool, "echo", text=text, options={"timeout_s": 20}))
+        for each in range(3):
+            text, end = f"{number}.{each}", UNAVAILABLE
+            while end == UNAVAILABLE:  # it was never sent
+                end = await outcome(call(pool, "echo", text=text, options={"timeout_s": 60}))
+                await asyncio.sleep(0.1 if end == UNAVAILABLE else 0)
             ends["ok" if end == text else end] += 1
 
     async def killer() -> None:
-        for target in (150, 500):
+        for target in (100, 300):
             await until(lambda: sum(ends.values()) >= target)  # noqa: B023
             if way == "stdio":
                 kill(await process(pool))
@@ -194,9 +199,9 @@ async def test_200_callers_and_a_server_killed_twice_every_call_ends_and_the_poo
                 await asyncio.to_thread(lab.started["one"].start)
 
     await asyncio.wait_for(asyncio.gather(killer(), *map(caller, range(200))), 400)
-    assert sum(ends.values()) == 1000
-    assert set(ends) <= {"ok", "mcp_closed", "mcp_unavailable"}, ends
-    assert ends["ok"] >= 800, ends
+    assert sum(ends.values()) == 600
+    assert set(ends) <= {"ok", "mcp_closed"}, ends
+    assert ends["mcp_closed"] <= 2 * 200, "only what was under way when the server was killed"
     assert await outcome(call(pool, "echo", text="fine")) == "fine"
 
 
