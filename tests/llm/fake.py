@@ -5,10 +5,13 @@ script, it says `DEFAULT`.
 """
 
 import asyncio
+import base64
 import json
+import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +27,17 @@ class Say:
 
     text: str = TEXT
     thought: str = ""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Answers with vectors of this dimension: so many too few, as plain numbers, uncounted, one with this number."""
+
+    dimension: int = 4
+    missing: int = 0
+    plain: bool = False
+    counted: bool = True
+    number: Any = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,7 @@ class ErrorEvent:
     after: int
 
 
-Deed = Say | CallTool | Status | Drop | Hang | Malformed | Huge | ErrorEvent
+Deed = Vectors | Say | CallTool | Status | Drop | Hang | Malformed | Huge | ErrorEvent
 DEFAULT = Say()
 Event = tuple[str | None, Any]
 
@@ -114,6 +128,7 @@ class FakeProvider:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/responses", self._responses)
         app.router.add_post("/v1/messages", self._messages)
+        app.router.add_post("/v1/embeddings", self._embeddings)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -140,6 +155,10 @@ class FakeProvider:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         return await self._serve(request, "messages", messages_events, messages_whole)
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        return await self._serve(request, "embeddings", None, partial(embeddings_whole, body=body))
 
     async def _serve(self, request: web.Request, wire: str, events: Any, whole: Any) -> web.StreamResponse:
         body = await request.json()
@@ -265,6 +284,24 @@ def chat_events(deed: Deed, model: str) -> list[Event]:
     ended = "tool_calls" if isinstance(deed, CallTool) else "stop"
     thinking = [chunk({"reasoning_content": thought})] if thought else []
     return [*thinking, *said, chunk({}, ended), (None, usage | {"usage": chat_usage()}), (None, "[DONE]")]
+
+
+# Embeddings
+
+
+def embeddings_whole(deed: Deed, model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Vectors that tell which text they are of: its length, then its place; in the wrong order."""
+    wanted = deed if isinstance(deed, Vectors) else Vectors(body.get("dimensions") or 4)
+    data = []
+    for index, text in enumerate(body["input"][: len(body["input"]) - wanted.missing]):
+        vector = [float(len(text)), float(index), *[0.5] * (wanted.dimension - 2)]
+        if wanted.number is not None:
+            vector[-1] = wanted.number
+        packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if not wanted.plain else vector
+        data.append({"object": "embedding", "index": index, "embedding": packed})
+    usage = {"prompt_tokens": len(data), "total_tokens": len(data)}
+    told = {"object": "list", "model": model, "data": data[::-1]}
+    return told | ({"usage": usage} if wanted.counted else {})
 
 
 # Responses

@@ -100,6 +100,30 @@ async def test_a_stream_that_broke_after_it_was_shown_starts_anew_for_all_to_see
     assert lab.dense(task)
 
 
+@EACH
+async def test_the_beginning_of_every_call_is_the_same_so_that_providers_can_keep_it(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider, wire: str
+) -> None:
+    use(provider(fake, wire))
+    fake.script.append(CallTool("calculator", {"expression": "6 * 7"}))
+    given = {"prompt": "6 * 7?", "instructions": "Be brief.", "model": "p:m1"}
+    async with running_engine(quick, WORKFLOWS) as engine:
+        for tools in (["datetime", "calculator"], ["calculator", "datetime"]):
+            task = lab.submit("agent", {**given, "tools": tools})
+            await engine.execute(task.run_id)
+            assert (await lab.ended(task)).status == Status.SUCCEEDED
+    bodies = [seen.body for seen in fake.seen]
+    assert len(bodies) == 3
+    assert len({as_text(body["tools"]) for body in bodies}) == 1
+    names = [tool.get("name") or tool["function"]["name"] for tool in bodies[0]["tools"]]
+    assert names == ["calculator", "datetime"]
+    if wire == "messages":
+        assert len({as_text(body["system"]) for body in bodies}) == 1
+        for part in ("tools", "system"):
+            marks = [each.get("cache_control", {}).get("type") for each in bodies[0][part]]
+            assert marks == [None] * (len(marks) - 1) + ["ephemeral"]
+
+
 async def test_another_model_taking_over_is_an_event_of_the_step(
     lab: Lab, quick: Settings, use: Use, fake: FakeProvider
 ) -> None:

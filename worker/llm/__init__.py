@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.walled import Wall
 
 #: What the SDKs load only when it is first used; that would be on the loop, in the middle of a task.
-LATE = ("openai.resources.chat", "openai.resources.responses", "genai_prices.data")
+LATE = ("openai.resources.chat", "openai.resources.embeddings", "openai.resources.responses", "genai_prices.data")
 
 _gateway: "Gateway | None" = None
 _rows = Rows(Table.PROVIDERS)

@@ -17,6 +17,8 @@ StepFailed
     ├── ModelAddressRefused    an account's provider is at an address workers may not connect to
     ├── ModelKeysSealed        the keys of an account's provider can't be opened
     ├── ModelRequestRefused    400, 413, 422: the same request will be refused again
+    ├── EmbeddingsUnsupported  the model's provider has no embeddings
+    ├── EmbeddingDimension     vectors of another dimension than asked for
     └── ScenarioInvalid        the offline scenario is missing, malformed, or has nothing to say
 """
 
@@ -151,6 +153,18 @@ class ModelRequestRefused(ModelFailed):
 
     code = "model_request_refused"
     cure = "see what it says"
+
+
+class EmbeddingsUnsupported(ModelFailed):
+    """The model's provider has no embeddings."""
+
+    code = "embeddings_unsupported"
+
+
+class EmbeddingDimension(ModelFailed):
+    """The vectors have another dimension than asked for."""
+
+    code = "embedding_dimension"
 
 
 class ScenarioInvalid(ModelFailed):

@@ -18,9 +18,10 @@ from pydantic_ai.usage import RequestUsage
 
 from config.settings import Settings
 from models.repositories.declared import DeclaredRow
-from worker.llm import costs
+from worker.llm import costs, embedding
 from worker.llm.board import Board
 from worker.llm.clients import Clients
+from worker.llm.embedding import Embeddings
 from worker.llm.errors import ModelFailed
 from worker.llm.owned import Held, Owned
 from worker.llm.providers import Catalogue, ModelRef, catalogue
@@ -131,6 +132,28 @@ class Gateway:
         chain = self.catalogue.having({name: held.provider for name, held in own.items()}).chain(name)
         models: list[Model] = [self._serving(ref, own, last=ref is chain[-1]) for ref in chain]
         return ChainModel(",".join(ref.name for ref in chain), models)
+
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+        """Return a vector for each text, in their order, from as many requests as it takes.
+
+        Args:
+            texts: none of them empty; an empty list asks nobody.
+            model: `provider:model`; never a chain, and there is no default.
+            dimension: the size to ask for; None for the model's own.
+
+        Raises:
+            UnknownModel: a name that is not configured, or a chain.
+            EmbeddingsUnsupported: the provider has none.
+            EmbeddingDimension: the vectors have another size.
+            ModelFailed: nothing helped; as for any call of a model.
+        """
+        ref = embedding.chosen(self.catalogue, model)
+        found = Embeddings(ref.name)
+        serving = self._serving(ref, _NONE, last=True)
+        for texts_of_one in embedding.batches(texts):
+            batch = await serving.embed(texts_of_one, dimension)
+            found.add(batch, costs.cost(ref, batch.usage), dimension)
+        return found
 
     def _serving(self, ref: ModelRef, own: Mapping[str, Held], *, last: bool) -> Serving:
         patience = Patience(self._settings.model_retries, self._settings.model_wait_max_s, last)

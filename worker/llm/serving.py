@@ -20,7 +20,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
-from worker.llm import costs, record, telling
+from worker.llm import costs, embedding, record, telling
 from worker.llm.clients import Clients
 from worker.llm.errors import (
     ModelFailed,
@@ -142,6 +142,17 @@ class Serving(WrapperModel):
             # What __aiter__ of the stream hands out from now on; pydantic-ai's own fallback does the same.
             begun.stream._event_iterator = Guarded(self, begun, trying)
             yield begun.stream
+
+    async def embed(self, texts: list[str], dimension: int | None) -> embedding.Batch:
+        """Ask for one batch of vectors."""
+
+        async def ask(model: Model, _: AsyncExitStack) -> embedding.Batch:
+            return await embedding.ask(model, texts, dimension)
+
+        async with AsyncExitStack() as stack:
+            batch, trying = await self._serve(ask, stack)
+            trying.answered(batch.usage)
+            return batch
 
     async def _serve(self, ask: Ask[T], stack: AsyncExitStack) -> tuple[T, _Try]:
         """Ask until there is an answer; what it holds open is closed with `stack`."""

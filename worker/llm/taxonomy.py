@@ -144,6 +144,8 @@ def verdict_on(error: BaseException) -> Verdict | None:
 def _rule(error: BaseException, status: int | None) -> _Rule | None:
     if (ours := _ours(error)) is not None:
         return ours
+    if isinstance(error, openai.RateLimitError) and error.code == "insufficient_quota":
+        return _QUOTA
     if status is not None and not isinstance(error, _FINER):
         return _STATUS.get(status) or (_RETRY if status >= 500 else _REFUSED)
     if isinstance(error, ai.ModelTimeoutError) and error.phase not in ("connect", "pool"):
