@@ -3,6 +3,8 @@
 PREFIX = "umbel:llm:"
 #: Beside the digests workers go by: the same by label, so that the front can count without knowing any key.
 LABELS = "umbel:llm-keys:"
+#: Answers of models kept for identical calls; the account's id follows.
+ANSWERS = "umbel:llm-answers:"
 #: What the keys' rate limits have left, by the same digests.
 LEVELS = "umbel:llm-levels:"
 

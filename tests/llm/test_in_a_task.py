@@ -124,6 +124,29 @@ async def test_the_beginning_of_every_call_is_the_same_so_that_providers_can_kee
             assert marks == [None] * (len(marks) - 1) + ["ephemeral"]
 
 
+async def test_an_answer_that_was_kept_is_labelled_and_costs_the_task_nothing(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(provider(fake, "messages"), redis_url=quick.redis_url, model_cache_s=60)
+    fake.script.append(CallTool("calculator", {"expression": "6 * 7"}))
+    given = {"prompt": "6 * 7?", "model": "p:m1", "tools": ["calculator"], "temperature": 0}
+    tasks = []
+    async with running_engine(quick, WORKFLOWS) as engine:
+        for _ in range(2):
+            tasks.append(task := lab.submit("agent", given))
+            await engine.execute(task.run_id)
+            assert (await lab.ended(task)).status == Status.SUCCEEDED
+            await llm.close()  # by then what was to be kept is
+    assert len(fake.seen) == 2
+    used = [frame["data"]["used"] for frame in lab.events(tasks[1]) if frame["type"] == "model.completed"]
+    assert [(each["cached"], each["cost"]["source"], each["cost"]["usd"]) for each in used] == [
+        (True, "cache", "0")
+    ] * 2
+    assert [lab.task(task).usage["unpriced_steps"] for task in tasks] == [2, 0]
+    assert lab.task(tasks[1]).usage["input_tokens"] == 0
+    assert lab.task(tasks[1]).result["text"] == lab.task(tasks[0]).result["text"] == TEXT
+
+
 async def test_another_model_taking_over_is_an_event_of_the_step(
     lab: Lab, quick: Settings, use: Use, fake: FakeProvider
 ) -> None:

@@ -99,7 +99,7 @@ class ModelSteps(JournalCallableOperationBackend[None]):
 
     async def _ask(self, step: StepCall, model: str, body: Body) -> dict[str, Any]:
         self._stream = await step.stream_text(model)
-        with recording() as call:
+        with recording(str(self._ctx.journal.claim.account_id)) as call:
             try:
                 async with self._clock.limited():
                     given = await body()

@@ -59,6 +59,23 @@ class Board:
         """Put up a notice for those who know keys by label only, such as the front; never raises."""
         self._tell_later(notices.key_rests(label), code, seconds)
 
+    async def fetch(self, place: str) -> bytes | None:
+        """Return what is kept under a name, if anything; never raises."""
+        line = self._line()
+        if asyncio.get_running_loop().time() < line.pause_until:
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                found = await line.client.get(place)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._leave_alone(line, error)
+            return None
+        return found if isinstance(found, bytes) else None
+
+    def keep(self, place: str, value: bytes, seconds: float) -> None:
+        """Keep something under a name for a while, in the background; never raises."""
+        self._later(self._tell(self._line(), place, value, seconds))
+
     def flow(self, key: Key, about: str, arguments: Sequence[str], then: Callable[[dict[str, Told]], None]) -> None:
         """Change the shared buckets of a key in the background, and hand over what is left; never raises.
 
@@ -130,7 +147,7 @@ class Board:
             await asyncio.gather(*line.telling)
             await line.client.aclose()
 
-    async def _tell(self, line: _Line, place: str, code: str, seconds: float) -> None:
+    async def _tell(self, line: _Line, place: str, code: str | bytes, seconds: float) -> None:
         if asyncio.get_running_loop().time() < line.pause_until:
             return
         try:

@@ -20,7 +20,12 @@ class Source(StrEnum):
     PRICED = "priced"  #: the price list inside the package genai-prices
     CONFIGURED = "configured"  #: the provider's `prices` in the settings
     UNPRICED = "unpriced"  #: nobody knows the price
+    CACHE = "cache"  #: the answer was kept from an earlier call
     SYNTHETIC = "synthetic"  #: no model was asked
+
+
+#: The cost of an answer that was kept from an earlier call.
+FROM_CACHE: dict[str, Any] = {"usd": "0", "source": str(Source.CACHE), "prices": None}
 
 
 def tokens(usage: RequestUsage) -> dict[str, int]:

@@ -20,6 +20,7 @@ from config.settings import Settings
 from models.repositories.declared import DeclaredRow
 from worker.llm import costs, embedding
 from worker.llm.board import Board
+from worker.llm.cache import AnswerCache, CachedModel
 from worker.llm.clients import Clients
 from worker.llm.embedding import Embeddings
 from worker.llm.errors import ModelFailed
@@ -59,7 +60,7 @@ class ChainModel(FallbackModel):
         A scripted model costs nothing.
         """
         usage = RequestUsage(input_tokens=sent, output_tokens=answered)
-        each = [_usd(serving.ref, usage) for serving in self.models if isinstance(serving, Serving)]
+        each = [_usd(serving.ref, usage) for serving in self.models if isinstance(serving, Serving | CachedModel)]
         known = [usd for usd in each if usd is not None]
         return max(known) if known and len(known) == len(each) else None
 
@@ -101,6 +102,7 @@ class Gateway:
         self._settings = settings
         self._clients = Clients(settings.model_timeout_s, settings.model_answer_max_bytes, settings.offline_scenario)
         self._board = Board(settings)
+        self._cache = AnswerCache(settings, self._board)
         self._standings = {name: Standing(each, self._board) for name, each in self.catalogue.providers.items()}
         self._owned = Owned(settings, self._board)
 
@@ -130,7 +132,7 @@ class Gateway:
             ModelKeysSealed: the keys of one of `own` can't be opened.
         """
         chain = self.catalogue.having({name: held.provider for name, held in own.items()}).chain(name)
-        models: list[Model] = [self._serving(ref, own, last=ref is chain[-1]) for ref in chain]
+        models = [self._cached(self._serving(ref, own, last=ref is chain[-1])) for ref in chain]
         return ChainModel(",".join(ref.name for ref in chain), models)
 
     async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
@@ -154,6 +156,9 @@ class Gateway:
             batch = await serving.embed(texts_of_one, dimension)
             found.add(batch, costs.cost(ref, batch.usage), dimension)
         return found
+
+    def _cached(self, serving: Serving) -> Model:
+        return CachedModel(serving, self._cache) if self._cache.on else serving
 
     def _serving(self, ref: ModelRef, own: Mapping[str, Held], *, last: bool) -> Serving:
         patience = Patience(self._settings.model_retries, self._settings.model_wait_max_s, last)

@@ -40,6 +40,8 @@ class CallRecord:
     """All attempts of one call of a model, in order, and what the answer used.
 
     Attributes:
+        account: whose call it is; only with one are answers kept.
+        cached: whether the answer was kept from an earlier call.
         attempts: the last one answered, unless the call failed.
         usage: tokens: `input`, `output`, `cached`, `cache_written`, `reasoning`.
         lost: what calls used whose answers were cut off; see `worker.llm.cut`.
@@ -47,6 +49,8 @@ class CallRecord:
         cost: `usd` (a decimal string, or None), `source` (priced, configured, unpriced, synthetic), `prices`.
     """
 
+    account: str = ""
+    cached: bool = False
     attempts: list[Attempt] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
     lost: list[dict[str, Any]] = field(default_factory=list)
@@ -78,6 +82,7 @@ class CallRecord:
             "fallbacks": self.fallbacks,
             "usage": dict(self.usage),
             "cost": dict(self.cost),
+            **({"cached": True} if self.cached else {}),
         }
 
 
@@ -85,9 +90,13 @@ _current: ContextVar[CallRecord | None] = ContextVar("umbel_model_call", default
 
 
 @contextmanager
-def recording() -> Iterator[CallRecord]:
-    """Open a record; calls of models inside, also in coroutines started there, are noted in it."""
-    record = CallRecord()
+def recording(account: str = "") -> Iterator[CallRecord]:
+    """Open a record; calls of models inside, also in coroutines started there, are noted in it.
+
+    Args:
+        account: id of the account whose calls they are; without it no answers are kept for it.
+    """
+    record = CallRecord(account)
     token = _current.set(record)
     try:
         yield record
@@ -119,6 +128,14 @@ def note_use(usage: dict[str, int], cost: dict[str, Any]) -> None:
     record = _current.get()
     if record is not None:
         record.usage, record.cost = usage, cost
+
+
+def note_cached(usage: dict[str, int], cost: dict[str, Any]) -> None:
+    """Set that the answer was kept from an earlier call, and used nothing."""
+    note_use(usage, cost)
+    record = _current.get()
+    if record is not None:
+        record.cached = True
 
 
 def _name(attempt: Attempt) -> str:
