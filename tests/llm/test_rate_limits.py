@@ -74,13 +74,26 @@ def test_without_a_usable_reset_a_limit_is_taken_to_be_of_a_minute(reset: str) -
 
 def test_buckets_fill_and_what_was_set_aside_is_corrected_by_what_was_used() -> None:
     buckets = Buckets({"requests": 60, "tokens": 6000}, 0.0)
-    assert buckets.lease("m", 0.0) == {("", "requests"): 1, ("", "tokens"): 0}
-    buckets.settle("m", 6000, 0.0)
+    assert buckets.lease("m", buckets.expected("m"), 0.0) == {("", "requests"): 1}
+    buckets.settle("m", 0, 6000, 0.0)
     assert buckets.wait_s("m", 0.0) == pytest.approx(0.01)
     assert buckets.scarce("m", 1.0) and not buckets.wait_s("m", 1.0)
-    assert buckets.lease("m", 60.0) == {("", "requests"): 1, ("", "tokens"): 6000}
-    buckets.settle("m", 100, 60.0)
+    assert buckets.expected("m") == 6000
+    assert buckets.lease("m", 6000, 60.0) == {("", "requests"): 1, ("", "tokens"): 6000}
+    buckets.settle("m", 6000, 100, 60.0)
     assert not buckets.scarce("m", 60.0)
+    assert 100 < buckets.expected("m") < 6000
+
+
+async def test_what_was_set_aside_for_a_call_that_failed_is_given_back(fake: FakeProvider, gateway_of: Make) -> None:
+    declared = provider(fake, "chat", limits={"tokens": 180})
+    model = gateway_of(declared, model_wait_max_s=0, model_retries=0).model("p:m1")
+    await whole(model)
+    fake.script += [Status(500), Status(500)]
+    for _ in range(2):  # without it, the second could not be made
+        with pytest.raises(errors.ModelUnavailable):
+            await whole(model)
+    assert len(fake.seen) == 3
 
 
 def test_what_other_processes_took_is_gone_here_but_what_they_did_not_see_is_not_given_back() -> None:
@@ -88,7 +101,7 @@ def test_what_other_processes_took_is_gone_here_but_what_they_did_not_see_is_not
     buckets.heard("", {"requests": Told(60, 10, 1)}, 0.0)
     buckets.heard("", {"requests": Told(60, 50, 1)}, 0.0)
     buckets.heard("m", {"tokens": Told(100, 0, 1)}, 0.0)
-    assert buckets.lease("m", 0.0) == {("", "requests"): 1, ("m", "tokens"): 0}
+    assert buckets.lease("m", 0.0, 0.0) == {("", "requests"): 1}
     assert buckets.wait_s("m", 0.0) == 1
     assert buckets.wait_s("other", 0.0) == 0
     assert [buckets.scarce("other", at) for at in (0.0, 3.0, 4.0)] == [False, False, False]

@@ -59,16 +59,20 @@ class Buckets:
         """Whether the key has little left for `model`."""
         return any(bucket.level(now) < bucket.limit * SCARCE for bucket in self._of(model).values())
 
-    def lease(self, model: str, now: float) -> Amounts:
-        """Set aside what a call is expected to use; return what was taken from which bucket."""
-        expected = {REQUESTS: 1.0, TOKENS: self._expected.get(model, 0.0)}
-        return self._spend(model, expected, now)
+    def expected(self, model: str) -> float:
+        """Return how many tokens a call is expected to use."""
+        return self._expected.get(model, 0.0)
 
-    def settle(self, model: str, tokens: int, now: float) -> Amounts:
+    def lease(self, model: str, tokens: float, now: float) -> Amounts:
+        """Set aside a request and tokens for a call; return what was taken from which bucket."""
+        return self._spend(model, {REQUESTS: 1.0, TOKENS: tokens}, now)
+
+    def settle(self, model: str, set_aside: float, tokens: int, now: float) -> Amounts:
         """Correct what was set aside by what was used, where the provider does not count it itself."""
-        expected = self._expected.get(model, 0.0)
-        self._expected[model] = expected + (tokens - expected) * (WEIGHT if expected else 1.0)
-        return self._spend(ALL_MODELS, {TOKENS: tokens - expected}, now)
+        if tokens:
+            expected = self.expected(model)
+            self._expected[model] = expected + (tokens - expected) * (WEIGHT if expected else 1.0)
+        return self._spend(ALL_MODELS, {TOKENS: tokens - set_aside}, now)
 
     def told(self, model: str, limits: Mapping[str, Told], now: float) -> None:
         """Take over what the provider says is left."""
@@ -88,7 +92,7 @@ class Buckets:
         return bucket.limit, bucket.rate
 
     def _spend(self, model: str, amounts: Mapping[str, float], now: float) -> Amounts:
-        taken = {place: amounts[place[1]] for place in self._of(model) if place[1] in amounts}
+        taken = {place: amounts[place[1]] for place in self._of(model) if amounts.get(place[1])}
         for place, amount in taken.items():
             self._buckets[place].spend(amount, now)
         return taken

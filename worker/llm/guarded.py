@@ -23,6 +23,9 @@ class Trying(Protocol):
     def note(self, outcome: str, status: int | None = None) -> None:
         """Record how it ended."""
 
+    def used(self, tokens: int) -> None:
+        """Count tokens against the key's rate limits."""
+
     def answered(self, usage: RequestUsage) -> None:
         """Record that it ended well, and what it used."""
 
@@ -62,14 +65,17 @@ class Begun:
         first, self._first = self._first, None
         return first if first is not None else await anext(self._events)
 
-    def close(self, ref: ModelRef) -> None:
+    def close(self, trying: Trying) -> None:
         """Count what an answer used that did not come to its end."""
         if not self.answered:
-            self._lose(ref)
+            lost = self._lose(trying.ref)
+            trying.used(lost["input"] + lost["output"] if lost else 0)
 
-    def _lose(self, ref: ModelRef) -> None:
-        if self._book is not None and (lost := cut.used(ref, self.stream, self._messages)):
+    def _lose(self, ref: ModelRef) -> cut.Lost:
+        lost = cut.used(ref, self.stream, self._messages)
+        if self._book is not None and lost:
             self._book.lost.append(lost)
+        return lost
 
 
 class Guarded(AsyncIterator[ModelResponseStreamEvent]):

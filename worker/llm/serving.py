@@ -31,11 +31,11 @@ from worker.llm.errors import (
     ModelUnavailable,
 )
 from worker.llm.guarded import Begun, Guarded, Trying
-from worker.llm.keys import KeyState, NoKey
+from worker.llm.keys import NoKey
 from worker.llm.listening import listening
 from worker.llm.providers import ModelRef
 from worker.llm.record import Attempt
-from worker.llm.standing import Standing
+from worker.llm.standing import Lease, Standing
 from worker.llm.taxonomy import Action, Verdict, verdict_on
 
 #: First pause before the same is tried again; it doubles, and is spread so that many runs do not come at once.
@@ -69,23 +69,26 @@ class _Try:
     """One request with one key."""
 
     ref: ModelRef
-    state: KeyState
+    lease: Lease
     standing: Standing
     started: float = field(default_factory=time.monotonic)
 
     def note(self, outcome: str, status: int | None = None) -> None:
         seconds = round(time.monotonic() - self.started, 3)
         provider, model = self.ref.provider.name, self.ref.model
-        record.note(Attempt(provider, model, self.state.key.label, outcome, status, seconds))
+        record.note(Attempt(provider, model, self.lease.state.key.label, outcome, status, seconds))
 
     def rests(self, verdict: Verdict, seconds: float) -> None:
         if verdict.kind in (ModelKeyRefused, ModelQuotaUsedUp):
-            told = {"key": self.state.key.label, "model": self.ref.name, "code": verdict.kind.code}
+            told = {"key": self.lease.state.key.label, "model": self.ref.name, "code": verdict.kind.code}
             record.note_refused(told | {"status": verdict.status, "seconds": round(seconds, 1)})
+
+    def used(self, tokens: int) -> None:
+        self.standing.used(self.lease, tokens)
 
     def answered(self, usage: RequestUsage) -> None:
         self.note("answered")
-        self.standing.used(self.state, self.ref.model, usage.input_tokens + usage.output_tokens)
+        self.used(usage.total_tokens)
         record.note_use(costs.tokens(usage), costs.cost(self.ref, usage))
 
 
@@ -138,7 +141,7 @@ class Serving(WrapperModel):
 
         async with AsyncExitStack() as stack:
             begun, trying = await self._serve(ask, stack)
-            stack.callback(begun.close, self.ref)
+            stack.callback(begun.close, trying)
             # What __aiter__ of the stream hands out from now on; pydantic-ai's own fallback does the same.
             begun.stream._event_iterator = Guarded(self, begun, trying)
             yield begun.stream
@@ -162,15 +165,15 @@ class Serving(WrapperModel):
             async with AsyncExitStack() as attempt:
                 pause = self._closed(call)
                 try:
-                    state = attempt.enter_context(self._standing.lease(self.ref.model, call.avoiding))
+                    lease = attempt.enter_context(self._standing.lease(self.ref.model, call.avoiding))
                 except NoKey as none:
                     self._breaker.gave_up()
                     pause = self._without_key(none, call)
                 else:
-                    trying = _Try(self.ref, state, self._standing)
+                    trying = _Try(self.ref, lease, self._standing)
                     try:
-                        with listening(partial(self._standing.hear_headers, state, self.ref.model)):
-                            answer = await ask(self._clients.model(self.ref, state.key), attempt)
+                        with listening(partial(self._standing.hear_headers, lease)):
+                            answer = await ask(self._clients.model(self.ref, lease.state.key), attempt)
                     except Exception as error:
                         pause = self._next(error, trying, call)
                     except BaseException:
@@ -217,9 +220,9 @@ class Serving(WrapperModel):
         verdict, call.failed = judged
         call.sent += 1
         if verdict.action is Action.ROTATE_KEY:
-            trying.rests(verdict, self._standing.rest(trying.state, self.ref.model, verdict))
+            trying.rests(verdict, self._standing.rest(trying.lease.state, self.ref.model, verdict))
             if verdict.kind is not ModelRateLimited:
-                call.avoiding.add(trying.state.key.label)
+                call.avoiding.add(trying.lease.state.key.label)
             if call.sent <= self._patience.retries + len(self._standing.ring.states):
                 return 0.0
         if verdict.action is not Action.RETRY_SAME_KEY:

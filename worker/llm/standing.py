@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from worker.llm import errors, keys, pooled
@@ -20,6 +21,16 @@ _KINDS = {
     each.code: each
     for each in (errors.ModelRateLimited, errors.ModelQuotaUsedUp, errors.ModelKeyRefused, errors.ModelMissing)
 }
+
+
+@dataclass(slots=True)
+class Lease:
+    """A key for one call, and the tokens set aside for it."""
+
+    state: KeyState
+    model: str
+    set_aside: float
+    settled: bool = False
 
 
 class Standing:
@@ -55,18 +66,26 @@ class Standing:
             state.buckets.heard(about, limits, self.ring.now())
 
     @contextmanager
-    def lease(self, model: str, avoiding: set[str]) -> Iterator[KeyState]:
+    def lease(self, model: str, avoiding: set[str]) -> Iterator[Lease]:
         """Take a key of the ring for one call, and set aside what it is expected to use; see `KeyRing.lease`."""
         with self.ring.lease(model, avoiding) as state:
-            self._share(state, state.buckets.lease(model, self.ring.now()))
-            yield state
+            lease = Lease(state, model, state.buckets.expected(model))
+            self._share(state, state.buckets.lease(model, lease.set_aside, self.ring.now()))
+            try:
+                yield lease
+            finally:
+                self.used(lease, 0)
 
-    def used(self, state: KeyState, model: str, tokens: int) -> None:
-        """Count what a call has used in place of what was set aside for it."""
-        self._share(state, state.buckets.settle(model, tokens, self.ring.now()))
+    def used(self, lease: Lease, tokens: int) -> None:
+        """Count what a call has used in place of what was set aside for it; only the first word counts."""
+        if not lease.settled:
+            lease.settled = True
+            buckets = lease.state.buckets
+            self._share(lease.state, buckets.settle(lease.model, lease.set_aside, tokens, self.ring.now()))
 
-    def hear_headers(self, state: KeyState, model: str, headers: Mapping[str, str]) -> None:
+    def hear_headers(self, lease: Lease, headers: Mapping[str, str]) -> None:
         """Take over what an answer's headers say of the key's rate limits, and tell the other processes."""
+        state, model = lease.state, lease.model
         limits = read(headers)
         if limits:
             state.buckets.told(model, limits, self.ring.now())
