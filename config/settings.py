@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         0, ge=0, description="How long answers to calls with temperature 0 are kept for identical calls; 0 keeps none."
     )
     model_cache_max_bytes: int = Field(256 * 1024, ge=1024, description="A larger answer of a model is not kept.")
+    model_window: int = Field(
+        32_000,
+        ge=1000,
+        description="Tokens a model reads at most, if nobody says how many; see [Agents](agents.md).",
+    )
 
     reconcile_every_s: float = Field(1, gt=0, description="Beat's interval for the reconciler.")
     ring_again_s: float = Field(10, gt=0, description="A queued run nobody claimed is rung again after this long.")

@@ -23,11 +23,26 @@ def filled(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
     name = given.get("agent") if workflow == WORKFLOW else None
     if not isinstance(name, str):
         return given
+    definition = _known(name, "input.agent")
+    return {key: value for key, value in definition.items() if key != "description"} | given
+
+
+def check_agent(name: str | None) -> None:
+    """Refuse the name of an agent there is not.
+
+    Raises:
+        Invalid: the account has no such agent; the names it has are told.
+    """
+    if name is not None:
+        _known(name, "agent")
+
+
+def _known(name: str, field: str) -> dict[str, Any]:
     definition = services().database.read(lambda connection: _definition(connection, g.scope, name))
     if isinstance(definition, list):
-        wrong = {"field": "input.agent", "message": f"Unknown agent {name[:63]!r}", "allowed": definition}
+        wrong = {"field": field, "message": f"Unknown agent {name[:63]!r}", "allowed": definition}
         raise Invalid("There is no such agent.", [wrong])
-    return {key: value for key, value in definition.items() if key != "description"} | given
+    return definition
 
 
 def _definition(connection: Any, scope: AccountScope, name: str) -> dict[str, Any] | list[str]:

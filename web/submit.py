@@ -15,6 +15,7 @@ from web.catalogue import check_model
 from web.errors import Invalid
 from web.explain import explain
 from web.schemas.tasks import SubmitTask
+from web.sessions import session_of, with_agent_of
 from web.tools import check_tools
 from worker.workflows import WORKFLOWS
 
@@ -25,9 +26,10 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     """Check the body against its workflow and return what to submit.
 
     Raises:
-        Invalid: workflow, agent or model are unknown, the input is wrong or the Idempotency-Key is malformed.
+        Invalid: workflow, agent, session or model are unknown, the input is wrong or the Idempotency-Key is malformed.
     """
-    given = filled(body.workflow, body.input)
+    session = session_of(body)
+    given = filled(body.workflow, with_agent_of(session, body.input))
     check_input(body.workflow, given)
     if body.workflow == WORKFLOW:
         check_tools(given, "input.")
@@ -46,6 +48,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         concurrency_limit=(body.concurrency_limit or 1) if body.concurrency_key else None,
         idempotency_key=key,
         request_hash=canonical_hash(g.json) if key else None,
+        session_id=session.id if session else None,
     )
 
 

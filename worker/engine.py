@@ -160,8 +160,9 @@ class Engine:
         if move is None:
             move = await self._run(held)
         crash.reached(crash.Point.BEFORE_FINISH)
-        taken = held.journal.taken_message if move.status is Status.SUCCEEDED else None
-        move = replace(move, usage=held.journal.usage, taken=taken)
+        move = replace(move, usage=held.journal.usage)
+        if move.status is Status.SUCCEEDED:
+            move = replace(move, taken=held.journal.taken_message, turn=held.journal.turn)
         try:
             moved = await held.journal.move(move)
         except MessagesPending:  # a message came with the last answer: go on with it, from the record

@@ -18,6 +18,7 @@ from models.events import EventType, Frame
 from models.repositories import journal as rows
 from models.repositories.journal import Hold, LettingGo, Move, Moved, NewEvent, StepWrite, Write
 from models.repositories.runs import Claim, StepRow
+from models.repositories.sessions import Turn
 from models.scope import ENGINE
 from models.tasks import Effect, StepStatus, Waiting
 from worker import crash
@@ -91,6 +92,7 @@ class Journal:
     usage: dict[str, Any] = field(default_factory=dict)
     newest_message: int = field(init=False)
     taken_message: int | None = None
+    turn: Turn | None = None
     _recorded: dict[str, StepRow] = field(init=False)
     _claimed_at: float = field(default_factory=time.monotonic)
     _numbers: int = 0

@@ -29,10 +29,12 @@ from umbel_client.errors import (
 from umbel_client.models import Failure, Frame, Run, Task, Waiting
 from umbel_client.questions import Approval
 from umbel_client.reports import Blocker, Check, Readiness, Step, Why, Workflow
+from umbel_client.sessions import AgentSession, SessionMessage
 from umbel_client.text import TextAssembler
 from umbel_client.watching import Interruption
 
 __all__ = [
+    "AgentSession",
     "ApiError",
     "Approval",
     "Blocker",
@@ -51,6 +53,7 @@ __all__ = [
     "Readiness",
     "Run",
     "ServerUnavailable",
+    "SessionMessage",
     "Step",
     "Task",
     "TextAssembler",

@@ -15,6 +15,7 @@ from umbel_client.http import Http
 from umbel_client.models import Frame, Task
 from umbel_client.questions import Approval, decide_path, reply
 from umbel_client.reports import Readiness, Why, Workflow
+from umbel_client.sessions import Sessions
 from umbel_client.sockets import ping
 from umbel_client.watching import PATIENCE_S, TRANSIENT, Interruption, Watcher, task_path
 
@@ -39,6 +40,7 @@ class Umbel:
     ) -> None:
         self.settings = load_settings(url, api_key, env_file)
         self._http = Http(self.settings, timeout)
+        self.sessions = Sessions(self._http)
 
     def __enter__(self) -> Self:
         return self

@@ -60,6 +60,12 @@ class Http:
             if after is None:
                 return
 
+    def delete(self, path: str) -> None:
+        """DELETE once; nothing is ever deleted twice."""
+        response = self._send("DELETE", path)
+        if not response.is_success:
+            _refuse(response)
+
     def probe(self, path: str) -> dict[str, Any]:
         """GET once without retries; an answer of 503 with a JSON body is an answer too."""
         response = self._send("GET", path)

@@ -16,6 +16,8 @@ from models import payloads
 from models.errors import CancelPending, LeaseLost, MessagesPending, ModelError
 from models.events import EventType, Frame, frame
 from models.prepared import Prepared
+from models.repositories import sessions
+from models.repositories.sessions import Turn
 from models.scope import SystemScope
 from models.tasks import TRANSITIONS, Status, StepStatus, Waiting
 
@@ -109,7 +111,7 @@ FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
 _NEXT = """
 SELECT id, workflow, priority FROM runs
 WHERE account_id = %(account)s AND concurrency_key = %(key)s AND status = 'queued' AND run_after <= now()
-ORDER BY priority DESC, id LIMIT 1
+ORDER BY CASE WHEN starts_with(concurrency_key, 'session:') THEN 0 ELSE priority END DESC, id LIMIT 1
 """
 
 
@@ -165,6 +167,7 @@ class Move:
     failures: int = 0
     detail: str | None = None
     taken: int | None = None
+    turn: Turn | None = None
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[Status.RUNNING]:
@@ -292,6 +295,9 @@ def move_all(connection: Connection, scope: SystemScope, moves: Sequence[Letting
     encoded = [_encode_move(connection, n, each) for n, each in enumerate(moves)]
     done = {row.n: row for row in _MOVE(connection, {"moves": f"[{','.join(encoded)}]"})}
     outcomes = [_moved(connection, each, done.get(n)) for n, each in enumerate(moves)]
+    for n in done:
+        if (turn := moves[n].to.turn) is not None:
+            sessions.append(connection, scope, moves[n].hold.account_id, moves[n].hold.task_id, turn)
     _leave_nothing(outcomes, encoded)
     return outcomes
 

@@ -18,10 +18,16 @@ from models.events import EventType, Frame, frame
 from models.prepared import Prepared
 from models.scope import SystemScope
 
+# How many runs hold up one of a limited key. In a session also those that wait, and those before it in the queue.
+BUSY = """
+SELECT count(*) FROM runs busy WHERE busy.account_id = runs.account_id AND busy.concurrency_key = runs.concurrency_key
+AND busy.id <> runs.id AND (busy.status = 'running' OR (starts_with(busy.concurrency_key, 'session:') AND (
+    busy.status = 'waiting' OR (busy.status = 'queued' AND busy.id < runs.id AND busy.run_after <= now()))))
+"""
 # A run is due when it is queued and its time has come, parked and its moment has come (or someone asked
 # something of it), or running under a lease that ran out. The last arm repairs a claim whose commit was
 # never acknowledged: the row says this very worker has it, and this worker knows it does not.
-_CLAIM_SQL = """
+_CLAIM_SQL = f"""
 WITH due AS (
     SELECT id, status, waiting_reason, started_at, worker = %(worker)s AS mine FROM runs
     WHERE id = ANY(%(runs)s::uuid[]) AND CASE status
@@ -30,9 +36,8 @@ WITH due AS (
             OR (pause_requested_at IS NOT NULL AND waiting_reason <> 'paused')
         WHEN 'running' THEN lease_until IS NULL OR lease_until < now() OR worker = %(worker)s
         ELSE false END
-    AND (concurrency_limit IS NULL OR status = 'running' OR cancel_requested_at IS NOT NULL OR concurrency_limit > (
-        SELECT count(*) FROM runs busy WHERE busy.account_id = runs.account_id
-        AND busy.concurrency_key = runs.concurrency_key AND busy.status = 'running'))
+    AND (concurrency_limit IS NULL OR status = 'running' OR cancel_requested_at IS NOT NULL
+        OR concurrency_limit > ({BUSY}))
     ORDER BY id FOR UPDATE
 ), claimed AS (
     UPDATE runs SET fence = fence + 1, status = 'running', waiting_reason = NULL, resume_at = NULL,

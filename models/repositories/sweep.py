@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from models.repositories.runs import BUSY
 from models.scope import SystemScope
 
 _ONE_SWEEP = "SELECT pg_try_advisory_xact_lock(hashtextextended('umbel.reconciler', 0))"
@@ -20,9 +21,7 @@ WITH due AS (
         (status = 'queued' AND (run_after <= now() OR cancel_requested_at IS NOT NULL OR deadline <= now())
             AND {_STALE % {"since": "run_after", "again": "%(again)s"}}
             AND (%(rering)s OR rung_at IS NULL OR rung_at < run_after)
-            AND (concurrency_limit IS NULL OR cancel_requested_at IS NOT NULL OR concurrency_limit > (
-                SELECT count(*) FROM runs busy WHERE busy.account_id = runs.account_id
-                AND busy.concurrency_key = runs.concurrency_key AND busy.status = 'running')))
+            AND (concurrency_limit IS NULL OR cancel_requested_at IS NOT NULL OR concurrency_limit > ({BUSY})))
         OR (status = 'waiting' AND (resume_at <= now() OR cancel_requested_at IS NOT NULL OR deadline <= now()
                 OR (pause_requested_at IS NOT NULL AND waiting_reason <> 'paused'))
             AND {_STALE % {"since": "resume_at", "again": "%(again)s"}})

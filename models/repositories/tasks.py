@@ -95,6 +95,7 @@ class NewTask:
     concurrency_limit: int | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
+    session_id: UUID | None = None
 
 
 class TaskRow(NamedTuple):
@@ -253,9 +254,16 @@ def _submit_parameters(
         "run_after": new.run_after,
         "deadline": new.deadline,
         "max_attempts": new.max_attempts,
-        "concurrency_key": None if new.concurrency_key is None else f"key:{new.concurrency_key}",
-        "concurrency_limit": new.concurrency_limit,
+        **_concurrency(new),
     }
+
+
+def _concurrency(new: NewTask) -> dict[str, Any]:
+    """Tasks of one session run one after the other; keys of callers are told apart from that."""
+    if new.session_id is not None:
+        return {"concurrency_key": f"session:{new.session_id}", "concurrency_limit": 1}
+    key = None if new.concurrency_key is None else f"key:{new.concurrency_key}"
+    return {"concurrency_key": key, "concurrency_limit": new.concurrency_limit}
 
 
 def _existing(connection: Connection, scope: AccountScope, new: NewTask, ids: Ids) -> Submitted:

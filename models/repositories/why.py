@@ -34,7 +34,8 @@ WHERE other.status = 'queued' AND other.workflow = mine.workflow AND other.run_a
 """
 _HOLDERS = """
 SELECT task_id FROM runs
-WHERE account_id = %(account_id)s AND concurrency_key = %(key)s AND status = 'running' AND id <> %(run_id)s
+WHERE account_id = %(account_id)s AND concurrency_key = %(key)s AND id <> %(run_id)s AND (status = 'running'
+    OR (starts_with(concurrency_key, 'session:') AND (status = 'waiting' OR (status = 'queued' AND id < %(run_id)s))))
 ORDER BY id LIMIT %(limit)s
 """
 

@@ -63,6 +63,7 @@ class StandIn:
         self.tasks: list[Json] = []
         self.approvals: list[Json] = []
         self.messages: list[Json] = []
+        self.sessions: list[Json] = []
         self.ready: Json = {"status": "ready", "version": "0.1.0", "checks": {}}
         self.failures: deque[tuple[int, Json, Json]] = deque()
         self.plans: deque[Plan] = deque()
@@ -104,6 +105,9 @@ class StandIn:
         app.add_url_rule("/v1/tasks/<task_id>/why", view_func=self._why)
         app.add_url_rule("/v1/tasks/<task_id>/<action>", view_func=self._action, methods=["POST"])
         app.add_url_rule("/v1/tasks/<task_id>/messages", view_func=self._messages, methods=["GET", "POST"])
+        app.add_url_rule("/v1/sessions", view_func=self._sessions, methods=["GET", "POST"])
+        app.add_url_rule("/v1/sessions/<session_id>", view_func=self._session, methods=["GET", "DELETE"])
+        app.add_url_rule("/v1/sessions/<session_id>/messages", view_func=self._said)
         app.add_url_rule("/v1/approvals", view_func=self._approvals)
         app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
@@ -165,6 +169,25 @@ class StandIn:
         found = self.messages[int(request.args.get("after", 0)) :]
         page = found[: int(request.args["limit"])]
         return {"messages": page, "next": page[-1]["number"] if len(found) > len(page) else None}
+
+    def _sessions(self) -> Json | tuple[Json, int]:
+        if request.method == "POST":
+            self.sessions.insert(0, {"id": f"s{len(self.sessions)}", "messages": 0, **(request.get_json() or {})})
+            return self.sessions[0], 201
+        start, limit = int(request.args.get("cursor", 0)), int(request.args["limit"])
+        more = start + limit < len(self.sessions)
+        return {"sessions": self.sessions[start : start + limit], "next_cursor": str(start + limit) if more else None}
+
+    def _session(self, session_id: str) -> Json | tuple[str, int]:
+        (found,) = [each for each in self.sessions if each["id"] == session_id]
+        if request.method == "DELETE":
+            self.sessions.remove(found)
+            return "", 204
+        return found
+
+    def _said(self, session_id: str) -> Json:
+        said = [{"number": 1, "role": "user", "text": "Where\nto?"}]
+        return {"messages": [*said, {"number": 2, "role": "assistant", "text": "", "tools": [{"tool": "map"}]}]}
 
     def _approvals(self) -> Json:
         return {"approvals": self.approvals, "more": False}

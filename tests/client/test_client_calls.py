@@ -171,3 +171,12 @@ def test_what_an_agent_is_told_is_sent_under_one_key_and_read_page_by_page(umbel
     keys = [headers["Idempotency-Key"] for method, _, headers, _ in server.calls if method == "POST"]
     assert keys[0] == keys[1] and len(set(keys)) == 3
     assert [each["text"] for each in umbel.messages("t1", page_size=2)] == ["a", "b", "c"]
+
+
+def test_sessions_are_begun_listed_read_and_deleted(umbel: Umbel, server: StandIn) -> None:
+    made = [umbel.sessions.create(f"talk {n}", agent="clerk") for n in range(3)]
+    assert [each.id for each in umbel.sessions.list(page_size=2)] == ["s2", "s1", "s0"]
+    assert umbel.sessions.get("s1") == made[1] and made[1].agent == "clerk"
+    assert [(each.number, each.role) for each in umbel.sessions.messages("s1")] == [(1, "user"), (2, "assistant")]
+    umbel.sessions.delete("s1")
+    assert [each.id for each in umbel.sessions.list()] == ["s2", "s0"]

@@ -162,3 +162,13 @@ def test_deciding_what_is_not_asked_says_where_to_look(run: Run, server: StandIn
     outcome = run("decide", "r1.other", "approve")
     assert outcome.exit_code == 1
     assert "umbel approvals" in outcome.stderr
+
+
+def test_an_agent_is_steered_and_sessions_are_shown(run: Run, server: StandIn) -> None:
+    assert "Message 1 " in run("steer", "t1", "Leave the tests alone.").output
+    assert server.calls[-1][3] == {"text": "Leave the tests alone."}
+    assert run("sessions", "--new", "Trip", "--agent", "clerk").output == "s0\n"
+    assert run("sessions").output.startswith("s0\tTrip\tclerk\t0")
+    assert run("sessions", "s0").output == "1\tuser\tWhere to?\n2\tassistant\t[map]\n"
+    assert run("sessions", "s0", "--delete").exit_code == 0 and server.sessions == []
+    assert run("sessions", "--delete").exit_code == 2

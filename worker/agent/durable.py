@@ -83,18 +83,42 @@ class ModelSteps(JournalCallableOperationBackend[None]):
             self._ctx.report(self._tally.totals())
 
     async def _counted(self, model: str, body: Body) -> object:
-        row = self._ctx.journal.recorded(self._tally.next_step)
+        self._recall(self._tally.next_step)
+        answer = await self._recorded(self._tally.before_step(), model, body)
+        self._tally.took(answer, OWN)
+        return answer
+
+    async def aside(self, key: str, model: str, body: Body) -> dict[str, Any]:
+        """Ask the model something that is no part of the conversation, as a step of its own.
+
+        Args:
+            key: the step's.
+            model: its name.
+            body: asks, tells `said` what it hears, and returns the JSON form of the answer.
+        """
+        self._recall(key)
+        self._tally.before_step()
+        try:
+            answer = await self._recorded(key, model, body)
+            self._tally.took_aside(answer, OWN)
+        finally:
+            self._ctx.report(self._tally.totals())
+        return answer
+
+    def _recall(self, key: str) -> None:
+        """Count what earlier tries of a step used whose answers were cut off."""
+        row = self._ctx.journal.recorded(key)
         self._earlier = ((row.usage if row else None) or {}).get("lost") or {}
-        self._tally.was_cut(self._tally.next_step, self._earlier)
-        key = self._tally.before_step()
-        answer = await self._ctx.step(
+        self._tally.was_cut(key, self._earlier)
+
+    async def _recorded(self, key: str, model: str, body: Body) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._ctx.step(
             key,
             lambda step: self._ask(step, model, body),
             effect=Effect.IDEMPOTENT,
             kind="model",
             data={"model": model},
         )
-        self._tally.took(answer, OWN)
         return answer
 
     async def _ask(self, step: StepCall, model: str, body: Body) -> dict[str, Any]:
@@ -142,9 +166,13 @@ class ModelSteps(JournalCallableOperationBackend[None]):
     async def hear(self, ctx: AgentContext[Any], events: AsyncIterable[AgentStreamEvent]) -> None:
         """Push the text of a streaming answer to whoever watches."""
         async for event in events:
-            if self._stream is not None and (piece := _text(event)):
-                self._stream.write(clean(piece))
-                self._budget.heard(piece)
+            self.said(text_in(event))
+
+    def said(self, piece: str) -> None:
+        """Push a piece of an answer's text, and count it."""
+        if self._stream is not None and piece:
+            self._stream.write(clean(piece))
+            self._budget.heard(piece)
 
 
 class JournalDurability(BaseDurabilityCapability[Any]):
@@ -200,7 +228,8 @@ def _with_partial(error: StepFailed, text: str) -> StepFailed:
     return error
 
 
-def _text(event: AgentStreamEvent) -> str:
+def text_in(event: Any) -> str:
+    """Return the text an event of a streaming answer brings."""
     if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
         return event.part.content
     if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):

@@ -61,6 +61,7 @@ class Tally:
     unpriced: int = 0
     cut_calls: int = 0
     estimated: int = 0
+    asides: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
     _cut: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -119,6 +120,12 @@ class Tally:
         if self.tool_calls > self.limits.tool_calls:
             raise self.exceeded("max_tool_calls", self.limits.tool_calls, self.tool_calls)
 
+    def took_aside(self, answer: dict[str, Any], own: frozenset[str]) -> None:
+        """Count an answer beside the conversation: a step that was paid for, and no word of the result."""
+        text, self.asides = self.text, self.asides + 1
+        self.took(answer, own)
+        self.text = text
+
     def _took_cost(self, answer: dict[str, Any]) -> None:
         cost = (answer.get("metadata") or {}).get(COST_KEY) or {}
         if cost.get("usd") is not None:
@@ -129,7 +136,7 @@ class Tally:
     @property
     def number(self) -> int:
         """The number of the next call of the model."""
-        return self.steps + 1
+        return self.steps - self.asides + 1
 
     @property
     def tokens(self) -> int:

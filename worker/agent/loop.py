@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from pydantic_ai import Agent, UsageLimits
 from pydantic_ai.capabilities import AbstractCapability
@@ -16,14 +17,17 @@ from models.repositories.approvals import EXPIRES_S
 from worker.agent import output
 from worker.agent.budget import Budget, BudgetedModel
 from worker.agent.clock import Clock
+from worker.agent.conversation import history
 from worker.agent.durable import JournalDurability, ModelSteps, tell_exceeded
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Limits, Tally
 from worker.agent.remote import is_remote, remote_tools, session
 from worker.agent.steering import Steering
 from worker.agent.toolset import REPAIRS_MAX, JournaledTools
+from worker.agent.window import Window
 from worker.context import RunContext
 from worker.errors import InputRefused, StepFailed
+from worker.tools.base import Tool
 from worker.tools.registry import Registry, built_in
 
 ModelOf = Callable[[str | None], Model]
@@ -45,6 +49,8 @@ class Assignment:
         temperature: passed on to the model.
         approve: tools whose calls a person must approve; `unsafe` stands for every unsafe call.
         approval_expires_s: seconds until a call nobody approved is rejected.
+        session_id: the conversation it goes on with, if there is one.
+        window: tokens the model reads at most, if nobody says how many.
     """
 
     prompt: str
@@ -56,6 +62,8 @@ class Assignment:
     temperature: float | None = None
     approve: frozenset[str] = frozenset()
     approval_expires_s: float = EXPIRES_S
+    session_id: UUID | None = None
+    window: int = 32_000
 
 
 async def run_agent(
@@ -75,31 +83,37 @@ async def run_agent(
         Parked: a tool call is in doubt or to be approved, or the run was asked to let go.
     """
     tally = Tally(given.limits)
-    try:
-        own = (registry or built_in()).chosen(name for name in given.tools if not is_remote(name))
-    except KeyError as error:
-        raise InputRefused(error.args[0]) from None
     others = await remote_tools(ctx, filter(is_remote, given.tools))
-    chosen = dict(sorted((own | others).items()))
+    chosen = dict(sorted((_own(given, registry or built_in()) | others).items()))
+    before = await history(ctx, given.session_id, chosen)
     clock = await Clock.of(ctx, tally)
     tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s), clock)
     budget = Budget(tally)
     model = BudgetedModel(model_of(given.model), budget)
-    durability = JournalDurability(ModelSteps(ctx, tally, budget, clock))
-    agent = _agent(given, model, [durability, Steering(ctx, tally)], tools)
+    steps = ModelSteps(ctx, tally, budget, clock)
+    window = Window(ctx, tally, steps, model, given.window, before.covered)
+    agent = _agent(given, model, [JournalDurability(steps), Steering(ctx, tally), window], tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
     unlimited = UsageLimits(request_limit=None)
     try:
         with session(ctx, others), clock.watched():
-            done = await agent.run(given.prompt, usage_limits=unlimited)
+            done = await agent.run(given.prompt, usage_limits=unlimited, message_history=before.messages)
     except StepFailed as error:
         if error.code == LIMIT_EXCEEDED:
             await ctx.step("budget:exceeded", partial(tell_exceeded, error=error), kind="budget")
         raise
     except UnexpectedModelBehavior as error:
         raise _misbehaved(error, tally) from error
+    ctx.journal.turn = before.turn(done.new_messages(), window)
     answer = {"text": done.output} if given.output_schema is None else {"data": dict(done.output)}
     return answer | tally.so_far()
+
+
+def _own(given: Assignment, registry: Registry) -> dict[str, Tool]:
+    try:
+        return registry.chosen(name for name in given.tools if not is_remote(name))
+    except KeyError as error:
+        raise InputRefused(error.args[0]) from None
 
 
 def _agent(

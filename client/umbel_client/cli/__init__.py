@@ -1,9 +1,19 @@
 """The `umbel` command."""
 
-from umbel_client.cli import approving, control, doctor, following, lint_fix, serving, showing, submitting
+from umbel_client.cli import (
+    approving,
+    control,
+    conversing,
+    doctor,
+    following,
+    lint_fix,
+    serving,
+    showing,
+    submitting,
+)
 from umbel_client.cli.base import main
 
-for module in (submitting, lint_fix, following, showing, approving, control, serving, doctor):
+for module in (submitting, lint_fix, following, showing, approving, conversing, control, serving, doctor):
     for command in module.COMMANDS:
         main.add_command(command)
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from config.settings import get_settings
 from models.scope import AccountScope
 from worker import llm
 from worker.agent.limits import Limits
@@ -41,6 +42,8 @@ def assignment(given: AgentInput) -> Assignment:
         temperature=given.temperature,
         approve=frozenset(given.approve),
         approval_expires_s=given.approval_expires_s,
+        session_id=given.session,
+        window=get_settings().model_window,
     )
 
 

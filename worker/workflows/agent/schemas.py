@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Annotated, Any
+from uuid import UUID
 
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -86,6 +87,7 @@ class AgentInput(AgentDefinition):
 
     prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
     agent: Annotated[str, Field(max_length=63, description="Name of a configured agent.")] | None = None
+    session: Annotated[UUID, Field(description="A session: the conversation this is the next turn of.")] | None = None
     files: Annotated[
         list[GivenFile],
         Field(max_length=FILES_MAX, description="Files it may read; read_file is then among its tools."),
