@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart
+from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo
 
 from config.settings import Settings
@@ -13,6 +14,7 @@ from models.repositories import journal as rows
 from models.repositories import sessions
 from tests.agent.conftest import Call, Lab, Ledger, Script, flows, script
 from worker import crash
+from worker.agent.budget import tokens_of
 from worker.agent.window import place_to_cut
 from worker.crash import Point
 from worker.engine import Ended
@@ -72,7 +74,8 @@ def give_up(lab: Lab, run_id: UUID) -> None:
 async def test_a_task_begins_with_what_was_said_and_adds_its_turn(lab: Lab, quick: Settings, ledger: Ledger) -> None:
     session = begin_session(lab)
     model = script(Call("pure", {"a": 1}), "one", "two")
-    async with running_engine(quick, flows(model, ledger, session_id=session)) as engine:
+    workflows = flows(model, ledger, session_id=session, instructions="Be brief.")
+    async with running_engine(quick, workflows) as engine:
         first, second = (lab.submit("agent", session_id=session) for _ in range(2))
         assert await engine.execute(first.run_id) is Ended.SUCCEEDED
         assert kept(lab, session)[:4] == TURN
@@ -80,6 +83,8 @@ async def test_a_task_begins_with_what_was_said_and_adds_its_turn(lab: Lab, quic
     assert plain(model.asked[2])[:4] == [*plain(model.asked[1]), [("text", "one")]] and len(model.asked[2]) == 5
     assert kept(lab, session) == [*TURN, ("user-prompt",), ("text",)]
     assert lab.steps(second)["session:history"]["result"]["upto"] == 4
+    given = [message.instructions for message in model.asked[2] if isinstance(message, ModelRequest)]
+    assert given == [None, None, "Be brief."], "instructions are the task's, not the session's"
 
 
 async def test_tasks_of_a_session_run_one_after_the_other_also_while_one_waits(
@@ -210,6 +215,16 @@ async def test_a_long_run_is_cut_between_calls_and_leaves_its_whole_turn(
     assert plain(shown[3]) == plain(shown[4]), "another attempt asks with the same conversation"
     assert kept(lab, session) == [("user-prompt",), *[("text", "tool-call"), ("tool-return",)] * 3, ("text",)]
     assert lab.dense(task)
+
+
+def test_instructions_kept_with_each_request_count_once() -> None:
+    long = ModelRequest.user_text_prompt("x", instructions=LONG)
+    short = ModelRequest.user_text_prompt("x")
+    parameters = ModelRequestParameters()
+    once = tokens_of([short, long], parameters)
+    assert (
+        tokens_of([short, short], parameters) + 700 < once == pytest.approx(tokens_of([long, long], parameters), abs=2)
+    )
 
 
 def test_a_cut_never_parts_a_result_from_its_call() -> None:

@@ -5,12 +5,12 @@ of what is sent are estimated, and the rest of the limit becomes the longest ans
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, cast
 
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRequest, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
@@ -122,10 +122,18 @@ class BudgetedModel(WrapperModel):
 
 
 def tokens_of(messages: list[ModelMessage], parameters: ModelRequestParameters) -> int:
-    """Estimate how many tokens a call sends: its messages, and the definitions of its tools."""
+    """Estimate how many tokens a call sends: its messages, with the newest instructions, and its tools' definitions."""
     tools = (*parameters.function_tools, *parameters.output_tools)
     schemas = sum(len(json.dumps(tool.parameters_json_schema)) + len(tool.description or "") for tool in tools)
-    return (len(ModelMessagesTypeAdapter.dump_json(messages)) + schemas) // CHARACTERS
+    return (
+        characters_of(messages[:-1]) + len(ModelMessagesTypeAdapter.dump_json(messages[-1:])) + schemas
+    ) // CHARACTERS
+
+
+def characters_of(messages: Sequence[ModelMessage]) -> int:
+    """Return how long messages are, without the instructions each was sent with: only the newest are sent."""
+    repeated = sum(len(each.instructions or "") for each in messages if isinstance(each, ModelRequest))
+    return len(ModelMessagesTypeAdapter.dump_json(list(messages))) - repeated
 
 
 def _price(model: Model, sent: int, answered: int) -> Decimal:

@@ -59,6 +59,8 @@ class History:
         if self.session_id is None:
             return None
         added = ModelMessagesTypeAdapter.dump_python([*window.left_out, *done], mode="json")
+        for message in added:  # the next task has instructions of its own
+            message.pop("instructions", None)
         return Turn(self.session_id, self.upto, clean(added), window.summary, window.covered)
 
 

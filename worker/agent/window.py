@@ -24,7 +24,7 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.tools import RunContext as AgentContext
 
 from models.tasks import StepStatus
-from worker.agent.budget import CHARACTERS, tokens_of
+from worker.agent.budget import CHARACTERS, characters_of, tokens_of
 from worker.agent.durable import ModelSteps, text_in
 from worker.agent.limits import Tally, text_of
 from worker.context import RunContext
@@ -127,7 +127,7 @@ def place_to_cut(messages: Sequence[ModelMessage], size: int) -> int | None:
 
     Results of tools are never parted from their calls. None if no cut frees enough.
     """
-    sizes = [len(ModelMessagesTypeAdapter.dump_json([message])) // CHARACTERS for message in messages]
+    sizes = [characters_of([message]) // CHARACTERS for message in messages]
     places = [place for place in range(1, len(messages)) if not _answers_calls(messages[place])]
     fitting = [place for place in places if sum(sizes[place:]) <= size * KEPT]
     chosen = next(iter(fitting), places[-1] if places else None)
