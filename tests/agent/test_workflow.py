@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from config.settings import Settings
+from models.repositories import sessions
 from tests.agent.conftest import Call, Lab, script
 from worker import llm
 from worker.llm.hub import Gateway
@@ -117,6 +118,24 @@ async def test_a_task_of_the_workflow_uses_the_named_model_and_the_built_in_tool
     assert model.told()[0]["value"] == 42
     assert list(lab.steps(task)) == ["model:1", "tool:1:calculator", "model:2"]
     assert ended.result["text"] is None
+
+
+@pytest.mark.stack
+async def test_a_task_goes_on_with_the_session_its_input_names(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = lab.database.run(lambda c: sessions.create(c, lab.scope, "", None)).id
+    model = script(Call("final_result", {"answer": 42}), "twice that is 84")
+    monkeypatch.setattr(llm, "gateway", lambda: model)
+    shape = {"output_schema": OBJECT | {"properties": {"answer": {"type": "integer"}}}}
+    async with running_engine(quick, WORKFLOWS) as engine:
+        for more in (shape, {"limits": {"max_seconds": 900}}):
+            task = lab.submit("agent", {"prompt": "go on", "session": str(session), **more}, session_id=session)
+            await engine.execute(task.run_id)
+            assert (await lab.ended(task)).status == "succeeded"
+    told = [getattr(part, "content", "") for message in model.asked[1] for part in message.parts]
+    assert told[1] == '[called final_result with {"answer":42}]' and told[-1] == "go on"
+    assert list(lab.steps(task)) == ["session:history", "model:1"]
 
 
 @pytest.mark.stack
