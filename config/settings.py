@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     max_crashes: int = Field(
         5, ge=1, description="A run that lost its worker this often in a row, without finishing a step, becomes dead."
     )
+    max_child_depth: int = Field(3, ge=0, le=20, description="How deep tasks may start tasks that start tasks.")
+    max_children: int = Field(50, ge=0, le=1000, description="Tasks one run may start.")
     retry_base_s: float = Field(1, gt=0, description="First retry delay; doubles each time.")
     retry_max_s: float = Field(300, gt=0, description="Longest retry delay, and longest `retry_after` honoured.")
     step_timeout_s: float = Field(300, gt=0, description="A step running longer fails with `step_timeout`.")

@@ -40,6 +40,8 @@ class EventType(StrEnum):
     TOOL_COMPLETED = "tool.completed"
     TOOL_FAILED = "tool.failed"
     APPROVAL_DECIDED = "approval.decided"
+    SUBAGENT_STARTED = "subagent.started"
+    SUBAGENT_COMPLETED = "subagent.completed"
     HEARTBEAT = "heartbeat"
 
 

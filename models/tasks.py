@@ -75,6 +75,7 @@ class Task(Base):
         Index("ix_tasks_account", "account_id", text("id DESC")),
         Index("ix_tasks_status", "account_id", "status", text("id DESC")),
         Index("ix_tasks_workflow", "account_id", "workflow", text("id DESC")),
+        Index("ix_tasks_parent", "parent_task_id", "id", postgresql_where=text("parent_task_id IS NOT NULL")),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -99,6 +100,11 @@ class Task(Base):
     created_at: Mapped[datetime] = set_now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    parent_task_id: Mapped[UUID | None]
+    parent_run_id: Mapped[UUID | None]
+    depth: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    attached: Mapped[bool] = mapped_column(server_default="true")
+    children_usage: Mapped[JsonObject] = mapped_column(JSONB, server_default="{}")
 
 
 class TaskTag(Base):

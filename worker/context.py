@@ -1,12 +1,12 @@
 """What a workflow is handed: its run, and the only ways to have an effect."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from models.tasks import Effect, StepStatus, Waiting
-from worker import approvals
+from worker import approvals, family
 from worker.errors import Parked
 from worker.journal import Journal, StepCall
 
@@ -17,6 +17,7 @@ class RunContext:
 
     journal: Journal
     timer_inline_s: float
+    nursery: family.Nursery
 
     async def step(
         self,
@@ -55,6 +56,38 @@ class RunContext:
             Parked: nobody has answered yet.
         """
         return await approvals.ask(self.journal, key, request)
+
+    async def spawn(
+        self, key: str, workflow: str, given: dict[str, Any], options: family.Options = family.DEFAULTS
+    ) -> family.Child:
+        """Start another task; however often this is repeated, there is one for each key.
+
+        Args:
+            key: unique in the run, such as `part:3`.
+            workflow: name of the child's workflow.
+            given: the child's input.
+            options: whether it belongs to this run, when it must have ended, what limits it.
+
+        Raises:
+            StepFailed: `child_refused`: no such workflow, an input that does not fit it, or too many or too deep.
+        """
+        return await family.spawn(self.journal, self.nursery, key, family.Order(workflow, given, options))
+
+    async def join(self, child: family.Child) -> family.Outcome:
+        """Wait for a child without holding a slot, and return how it ended, well or not.
+
+        Raises:
+            Parked: it has not ended yet.
+        """
+        return (await self.join_all([child]))[0]
+
+    async def join_all(self, children: Sequence[family.Child]) -> list[family.Outcome]:
+        """Wait for several children; the run is woken once, when the last has ended.
+
+        Raises:
+            Parked: one has not ended yet.
+        """
+        return await family.join_all(self.journal, children)
 
     def report(self, usage: dict[str, Any]) -> None:
         """Set what the run has used in all: the task's `usage` once the run is let go of, however that is."""

@@ -35,6 +35,7 @@ from worker.boundary import Boundary
 from worker.context import RunContext
 from worker.errors import InputRefused, Parked, ResultRefused
 from worker.events import Publisher
+from worker.family import Nursery
 from worker.journal import Journal
 from worker.outcomes import Stop
 from worker.spec import Workflow
@@ -97,6 +98,8 @@ class Engine:
         self._publisher = publisher
         self._workflows = workflows
         self._ring = ring
+        bounds = (settings.max_child_depth, settings.max_children, settings.max_attempts)
+        self._nursery = Nursery(workflows, ring, *bounds)
         # One object each: operations with the same function go to PostgreSQL together.
         self._claim_all = partial(_claim_all, worker=self.name, lease_s=settings.lease_s)
         self._record_all = partial(_record_all, lease_s=settings.lease_s)
@@ -183,6 +186,11 @@ class Engine:
         if moved.next_run:
             run_id, workflow, priority = moved.next_run
             await self._ring(run_id, workflow, priority=priority, recovery=False)
+        for each in moved.relatives:
+            if each.held:
+                self._publisher.notify(each.run_id)
+            else:
+                await self._ring(each.run_id, each.workflow, priority=each.priority, recovery=True)
 
     def _ring_later(self, held: Held, delay: float) -> None:
         """Ring for a short timer from memory; the reconciler rings for it in any case."""
@@ -217,7 +225,7 @@ class Engine:
             given = workflow.input_model.model_validate(held.claim.input)
         except ValidationError as error:
             raise InputRefused(errors=error.error_count()) from error
-        context = RunContext(held.journal, self.settings.timer_inline_s)
+        context = RunContext(held.journal, self.settings.timer_inline_s, self._nursery)
         code = await _load(workflow.run)
         result = await code(context, given)
         return result.model_dump(mode="json") if isinstance(result, BaseModel) else result

@@ -9,8 +9,10 @@ import json
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import hiredis
 import redis.asyncio
@@ -57,7 +59,7 @@ class Publisher:
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         self._client = client
-        self._queue: asyncio.Queue[tuple[Frame, _Text | None]] = asyncio.Queue(QUEUE_MAX)
+        self._queue: asyncio.Queue[tuple[Frame | UUID, _Text | None]] = asyncio.Queue(QUEUE_MAX)
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
 
@@ -84,6 +86,11 @@ class Publisher:
             except asyncio.QueueFull:
                 self.dropped += 1
 
+    def notify(self, run_id: UUID) -> None:
+        """Queue a notice for the worker that holds a run: something is asked of it."""
+        with suppress(asyncio.QueueFull):  # its worker asks the rows within a second anyway
+            self._queue.put_nowait((run_id, None))
+
     async def _send_forever(self) -> None:
         while True:
             batch = [await self._queue.get()]
@@ -99,7 +106,7 @@ class Publisher:
                 for _ in batch:
                     self._queue.task_done()
 
-    async def _send(self, batch: list[tuple[Frame, _Text | None]]) -> None:
+    async def _send(self, batch: list[tuple[Frame | UUID, _Text | None]]) -> None:
         commands: list[tuple[Any, ...]] = []
         checks: list[tuple[int, _Text]] = []
         for item, text in batch:
@@ -107,7 +114,10 @@ class Publisher:
                 if not text.first:
                     checks.append((len(commands), text))
                 commands += text.commands()
-            commands.append(("PUBLISH", pubsub.task_channel(item["task_id"]), json.dumps(item)))
+            if isinstance(item, UUID):
+                commands.append(("PUBLISH", pubsub.CONTROL, str(item)))
+            else:
+                commands.append(("PUBLISH", pubsub.task_channel(item["task_id"]), json.dumps(item)))
         answers = await self._exchange(commands)
         for index, text in checks:
             if answers[index] != text.size:  # Redis forgot the beginning: give it the whole text

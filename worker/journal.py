@@ -15,17 +15,18 @@ from typing import Any
 
 from models.errors import CancelPending, LeaseLost, Malformed
 from models.events import EventType, Frame
+from models.repositories import family
 from models.repositories import journal as rows
 from models.repositories.journal import Hold, LettingGo, Move, Moved, NewEvent, StepWrite, Write
 from models.repositories.runs import Claim, StepRow
 from models.repositories.sessions import Turn
 from models.scope import ENGINE
-from models.tasks import Effect, StepStatus, Waiting
+from models.tasks import TERMINAL, Effect, StepStatus, Waiting
 from worker import crash
 from worker.boundary import Boundary
 from worker.errors import Parked, ResultRefused, StepFailed, StepTimeout, UnexpectedError, WorkerError
 from worker.events import Publisher, TextStream
-from worker.store import Grouped, Store
+from worker.store import Alone, Grouped, Operation, Store
 
 log = logging.getLogger(__name__)
 Work = Callable[["StepCall"], Awaitable[Any]]
@@ -93,6 +94,7 @@ class Journal:
     newest_message: int = field(init=False)
     taken_message: int | None = None
     turn: Turn | None = None
+    children: int = 0
     _recorded: dict[str, StepRow] = field(init=False)
     _claimed_at: float = field(default_factory=time.monotonic)
     _numbers: int = 0
@@ -106,6 +108,7 @@ class Journal:
         )
         self.newest_message = claim.messages
         self._recorded = {row.key: row for row in claim.steps}
+        self.children = sum(row.kind == family.SPAWN and row.status == StepStatus.COMPLETED for row in claim.steps)
 
     def now(self) -> datetime:
         """Return PostgreSQL's time, as far as this worker can tell without asking."""
@@ -218,13 +221,22 @@ class Journal:
         return error
 
     def write(
-        self, steps: Sequence[StepWrite], events: Sequence[NewEvent], *, starting: bool = False
+        self,
+        steps: Sequence[StepWrite],
+        events: Sequence[NewEvent],
+        *,
+        starting: bool = False,
+        child: family.NewChild | None = None,
     ) -> "asyncio.Future[tuple[Frame, ...]]":
-        """Queue a fenced write; its frames are pushed once it is committed."""
+        """Queue a fenced write, with the child it starts if any; its frames are pushed once it is committed."""
         seq = self.hold.seq
         self.hold.seq += len(events)
         write = Write(self.hold, seq, steps, events, starting)
-        self._last = self.store.submit(self.hold.run_id, Grouped(self.record_all, write))
+        together: Grouped[tuple[Frame, ...]] | Operation[tuple[Frame, ...]] = Grouped(self.record_all, write)
+        if child is not None:
+            self.children += 1
+            together = partial(_spawn, record_all=self.record_all, write=write, child=child)
+        self._last = self.store.submit(self.hold.run_id, together)
         self._last.add_done_callback(self._written)
         # Shielded: cancelling who waits must not hide whether the write was committed.
         shielded = asyncio.shield(self._last)
@@ -255,9 +267,16 @@ class Journal:
         """
         await self.settle()
         letting_go = LettingGo(self.hold, self.hold.seq, to)
-        moved = await self.store.submit(self.hold.run_id, Grouped(_move, letting_go))
+        moved = await self.store.submit(self.hold.run_id, self._moving(letting_go))
         self.publisher.publish(moved.frames)
         return moved
+
+    def _moving(self, letting_go: LettingGo) -> Alone[Moved] | Grouped[Moved] | Operation[Moved]:
+        if letting_go.to.reason is Waiting.CHILD:
+            return partial(_park, letting_go=letting_go)
+        if letting_go.to.status in TERMINAL and (self.children or self.claim.parent_task_id):
+            return Alone(partial(_end, letting_go=letting_go))
+        return Grouped(_move, letting_go)
 
 
 def _used(call: StepCall) -> dict[str, Any]:
@@ -279,6 +298,22 @@ def _raise_if_cancelled(call: StepCall) -> None:
 
 def _move(connection: Any, moves: list[LettingGo]) -> Sequence[Moved | Exception]:
     return rows.move_all(connection, ENGINE, moves)
+
+
+def _park(connection: Any, letting_go: LettingGo) -> Moved:
+    return family.park(connection, ENGINE, letting_go)
+
+
+def _end(connection: Any, letting_go: LettingGo) -> Moved:
+    return family.end(connection, ENGINE, letting_go)
+
+
+def _spawn(connection: Any, record_all: RecordAll, write: Write, child: family.NewChild) -> tuple[Frame, ...]:
+    (frames,) = record_all(connection, [write])
+    if isinstance(frames, Exception):
+        raise frames
+    family.insert(connection, ENGINE, child)
+    return frames
 
 
 def _read_seq(connection: Any, hold: Hold) -> int:

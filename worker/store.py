@@ -37,6 +37,15 @@ class Grouped(Generic[T]):
     argument: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Alone(Generic[T]):
+    """An operation with a transaction of its own, because it locks rows of other runs, too: in a batch, whose order is
+    another's, it could meet a batch that waits for it.
+    """
+
+    operation: Operation[T]
+
+
 BATCH_MAX = 64
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 2.0
@@ -47,7 +56,7 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Job:
     run_id: UUID
-    operation: Operation[Any] | Grouped[Any]
+    operation: Operation[Any] | Grouped[Any] | Alone[Any]
     future: "asyncio.Future[Any]"
     result: Any = None
     error: Exception | None = None
@@ -79,7 +88,7 @@ class Store:
         await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in self._threads))
         self._database.close()
 
-    def submit(self, run_id: UUID, operation: "Operation[T] | Grouped[T]") -> "asyncio.Future[T]":
+    def submit(self, run_id: UUID, operation: "Operation[T] | Grouped[T] | Alone[T]") -> "asyncio.Future[T]":
         """Queue `operation` behind the run's earlier ones; the future gets its result after the commit."""
         assert self._loop is not None, "start() first"
         job = _Job(run_id, operation, self._loop.create_future())
@@ -94,9 +103,10 @@ class Store:
         while (first := lane.get()) is not None:
             batch = [first]
             ended = _take_more(lane, batch)
-            batch.sort(key=lambda job: job.run_id.int)
-            self._commit(batch)
-            self._answer(batch)
+            for part in _parts(batch):
+                part.sort(key=lambda job: job.run_id.int)
+                self._commit(part)
+                self._answer(part)
             if ended:
                 return
 
@@ -142,6 +152,18 @@ def _take_more(lane: "queue.SimpleQueue[_Job | None]", batch: list[_Job]) -> boo
     return False
 
 
+def _parts(batch: list[_Job]) -> list[list[_Job]]:
+    """Split at operations that go alone; the order stays."""
+    parts: list[list[_Job]] = [[]]
+    for job in batch:
+        if isinstance(job.operation, Alone):
+            job.operation = job.operation.operation
+            parts += [[job], []]
+        else:
+            parts[-1].append(job)
+    return [part for part in parts if part]
+
+
 def _run_all(connection: Any, batch: list[_Job]) -> None:
     for wave in _waves(batch):
         groups: dict[Any, list[_Job]] = {}
@@ -169,7 +191,7 @@ def _waves(batch: list[_Job]) -> list[list[_Job]]:
 def _run_group(connection: Any, jobs: list[_Job]) -> None:
     operation = jobs[0].operation
     if not isinstance(operation, Grouped):
-        jobs[0].result = operation(connection)
+        jobs[0].result = operation(connection)  # type: ignore[operator]  # `_parts` has unwrapped it
         return
     outcomes = operation.together(connection, [job.operation.argument for job in jobs])  # type: ignore[union-attr]
     for job, outcome in zip(jobs, outcomes, strict=True):

@@ -7,7 +7,7 @@ repeatable: when a commit's answer was lost, the same write finds its own traces
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -110,8 +110,9 @@ FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
 """
 _NEXT = """
 SELECT id, workflow, priority FROM runs
-WHERE account_id = %(account)s AND concurrency_key = %(key)s AND status = 'queued' AND run_after <= now()
-ORDER BY CASE WHEN starts_with(concurrency_key, 'session:') THEN 0 ELSE priority END DESC, id LIMIT 1
+WHERE account_id = %(account)s AND concurrency_key = %(key)s AND id <> %(run)s
+  AND ((status = 'queued' AND run_after <= now()) OR (status = 'waiting' AND resume_at <= now()))
+ORDER BY (status = 'queued'), CASE WHEN starts_with(concurrency_key, 'session:') THEN 0 ELSE priority END DESC, id LIMIT 1
 """
 
 
@@ -174,6 +175,15 @@ class Move:
             raise ValueError(f"a running run can't become {self.status}")
 
 
+class Relative(NamedTuple):
+    """A run of another task that this change concerns: to be told if it is held, rung for if it is not."""
+
+    run_id: UUID
+    workflow: str
+    priority: int
+    held: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """What came of a move: its frame, whether the run is due again at once, and the next run of its key."""
@@ -181,6 +191,7 @@ class Moved:
     frames: tuple[Frame, ...]
     due: bool = False
     next_run: tuple[UUID, str, int] | None = None
+    relatives: tuple[Relative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +402,8 @@ def _frames(hold: Hold, seq: int, events: Sequence[NewEvent], at: datetime) -> t
 def _next(connection: Connection, hold: Hold) -> tuple[UUID, str, int] | None:
     if hold.concurrency_key is None:
         return None
-    row = connection.exec_driver_sql(_NEXT, {"account": hold.account_id, "key": hold.concurrency_key}).first()
+    asked = {"account": hold.account_id, "key": hold.concurrency_key, "run": hold.run_id}
+    row = connection.exec_driver_sql(_NEXT, asked).first()
     return None if row is None else (row.id, row.workflow, row.priority)
 
 

@@ -14,6 +14,8 @@ from models import payloads
 from models.base import new_id
 from models.errors import Conflict, NotFound
 from models.events import EventType, Frame, frame
+from models.repositories import family
+from models.repositories.journal import Relative
 from models.scope import AccountScope
 from models.tasks import RETRYABLE, TERMINAL, Status, Waiting
 
@@ -51,14 +53,21 @@ SELECT %(new_id)s, task_id, account_id, number + 1, 'retry', root_id, workflow, 
 FROM runs WHERE id = %(run_id)s
 """
 # Finished steps answer again without an effect; started ones with an effect stay in doubt, with their key; failed
-# ones are tried again, counting on: a person asked for it, so an error that was final is not final any more.
+# ones are tried again, counting on: a person asked for it, so an error that was final is not final any more. A child
+# that went down with the run, and of whose end the run was never told, is started anew.
 _RETRY_STEPS = """
 INSERT INTO steps (run_id, key, task_id, account_id, number, kind, effect, status, fence, attempts, idempotency_key,
                    started_seq, result, error, usage, decision, request, started_at, finished_at)
 SELECT %(new_id)s, key, task_id, account_id, number, kind, effect, status, 0, attempts, idempotency_key,
        started_seq, result, CASE WHEN status = 'failed' THEN jsonb_set(error, '{retryable}', 'true') ELSE error END,
        usage, decision, request, started_at, finished_at
-FROM steps WHERE run_id = %(run_id)s AND (status <> 'started' OR effect <> 'pure')
+FROM steps s WHERE run_id = %(run_id)s AND (status <> 'started' OR effect <> 'pure') AND NOT (
+    kind = 'spawn' AND status = 'completed'
+    AND NOT EXISTS (SELECT 1 FROM steps j WHERE j.run_id = s.run_id AND j.key = 'join:' || s.key
+                    AND j.status = 'completed')
+    AND EXISTS (SELECT 1 FROM tasks c JOIN runs r ON r.id = c.run_id
+                WHERE c.id = (s.result ->> 'task_id')::uuid AND c.attached AND c.status <> 'succeeded'
+                AND (c.status IN ('failed', 'dead', 'cancelled') OR r.cancel_requested_at IS NOT NULL)))
 """
 _RETRY_TASK = """
 UPDATE tasks SET run_id = %(new_id)s, status = 'queued', waiting = NULL, result = NULL, error = NULL,
@@ -88,6 +97,7 @@ class Asked(NamedTuple):
     priority: int
     held: bool
     frame: Frame | None = None
+    relatives: tuple[Relative, ...] = ()
 
 
 class Run(NamedTuple):
@@ -116,7 +126,7 @@ class Run(NamedTuple):
 
 
 def cancel(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
-    """Ask for a stop. Asking again changes nothing.
+    """Ask for a stop of the task and of all it started. Asking again changes nothing.
 
     Raises:
         NotFound: the account has no such task.
@@ -124,7 +134,7 @@ def cancel(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
     """
     run = _open_run(connection, scope, task_id, "cancelled")
     connection.exec_driver_sql(_CANCEL, {"run_id": run.id})
-    return run.asked
+    return run.asked._replace(relatives=family.stop(connection, scope, task_id))
 
 
 def pause(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:

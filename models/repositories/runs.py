@@ -50,7 +50,8 @@ WITH due AS (
     UPDATE tasks SET status = 'running', waiting = NULL, last_seq = last_seq + 1,
         started_at = coalesce(tasks.started_at, now())
     FROM claimed WHERE tasks.id = claimed.task_id
-    RETURNING tasks.id, tasks.input, tasks.last_seq, tasks.account_id, clock_timestamp() AS at
+    RETURNING tasks.id, tasks.input, tasks.last_seq, tasks.account_id, tasks.parent_task_id, tasks.depth,
+        clock_timestamp() AS at
 ), noted AS (
     INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
     SELECT told.id, told.last_seq, told.account_id, claimed.id,
@@ -63,7 +64,8 @@ SELECT claimed.id, claimed.task_id, claimed.account_id, claimed.root_id, claimed
     claimed.fence, claimed.failures, claimed.crashes, claimed.max_attempts, claimed.deadline, claimed.concurrency_key,
     claimed.error, claimed.messages,
     claimed.cancel_requested_at IS NOT NULL AS cancel, claimed.pause_requested_at IS NOT NULL AS pause,
-    told.input, told.last_seq, told.at, noted.type AS event_type, noted.data AS event_data, now() AS now
+    told.input, told.last_seq, told.parent_task_id, told.depth, told.at,
+    noted.type AS event_type, noted.data AS event_data, now() AS now
 FROM claimed JOIN told ON told.id = claimed.task_id JOIN noted ON noted.task_id = claimed.task_id
 """
 
@@ -152,6 +154,8 @@ class Claim:
     steps: tuple[StepRow, ...]
     frame: Frame
     messages: int = 0
+    parent_task_id: UUID | None = None
+    depth: int = 0
 
 
 class Mail(NamedTuple):
@@ -230,6 +234,7 @@ def _claimed(connection: Connection, row: Any, steps: tuple[StepRow, ...]) -> Cl
 _COPIED = (
     *("task_id", "account_id", "root_id", "number", "workflow", "fence", "failures", "crashes"),
     *("max_attempts", "deadline", "concurrency_key", "last_seq", "now", "error", "messages"),
+    *("parent_task_id", "depth"),
 )
 _STEP_FIELDS = (
     *("key", "number", "kind", "effect", "status", "fence", "attempts"),

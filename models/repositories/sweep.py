@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from models.repositories import family
 from models.repositories.runs import BUSY
 from models.scope import SystemScope
 
@@ -61,6 +62,7 @@ def due(connection: Connection, scope: SystemScope, again_s: float, limit: int, 
     """
     if not connection.exec_driver_sql(_ONE_SWEEP).scalar():
         return []
+    family.wake_missed(connection, scope)
     rows = connection.exec_driver_sql(_DUE, {"again": again_s, "limit": limit, "rering": rering})
     return [Due(row.id, row.workflow, row.priority, row.status != "queued") for row in rows]
 

@@ -1,13 +1,15 @@
 """Tasks as an account sees them: submit, read, list."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from models import payloads
+from models import payloads, usage
 from models.base import new_id
 from models.errors import KeyReused, NotFound
 from models.prepared import Prepared
@@ -48,10 +50,14 @@ _COLUMNS = """
     t.id, t.account_id, t.workflow, t.status, t.waiting, t.input, t.result, t.error, t.usage, t.decision, t.tags,
     t.metadata, t.priority, t.last_seq, t.created_at, t.started_at, t.finished_at,
     r.id, r.number, r.kind, r.fence, r.worker, r.lease_until, r.run_after, r.deadline,
-    r.cancel_requested_at, r.cancel_acknowledged_at, r.stopped_at, r.pause_requested_at
-FROM tasks t JOIN runs r ON r.id = t.run_id
+    r.cancel_requested_at, r.cancel_acknowledged_at, r.stopped_at, r.pause_requested_at,
+    t.parent_task_id, t.parent_run_id, t.children_usage"""
+_FROM = "FROM tasks t JOIN runs r ON r.id = t.run_id"
+_CHILDREN = """
+(SELECT jsonb_agg(jsonb_build_object('id', c.id, 'workflow', c.workflow, 'status', c.status) ORDER BY c.id)
+ FROM tasks c WHERE c.parent_task_id = t.id)
 """
-_GET = Prepared("get", f"SELECT {_COLUMNS} WHERE t.id = %(id)s AND t.account_id = %(account_id)s")
+_GET = Prepared("get", f"SELECT {_COLUMNS}, {_CHILDREN} {_FROM} WHERE t.id = %(id)s AND t.account_id = %(account_id)s")
 _BY_KEY = """
 SELECT id, request_hash FROM tasks WHERE account_id = %(account_id)s AND idempotency_key = %(idempotency_key)s
 """
@@ -60,6 +66,7 @@ _FORGET_PAYLOAD = "DELETE FROM artifacts WHERE task_id = %(id)s AND account_id =
 _LIST_FILTERS = {
     "status": "t.status = ANY(%(status)s::text[])",
     "workflow": "t.workflow = %(workflow)s",
+    "parent_id": "t.parent_task_id = %(parent_id)s",
     "tag": "g.account_id = %(account_id)s AND g.tag = %(tag)s",
     "created_after": "t.created_at > %(created_after)s",
     "created_before": "t.created_at < %(created_before)s",
@@ -99,7 +106,13 @@ class NewTask:
 
 
 class TaskRow(NamedTuple):
-    """A task with its current run."""
+    """A task with its current run.
+
+    Attributes:
+        usage: what the task used itself.
+        children_usage: what its children used that have ended, by their ids.
+        children: `id`, `workflow` and `status` of each; not in lists.
+    """
 
     id: UUID
     account_id: UUID
@@ -130,11 +143,20 @@ class TaskRow(NamedTuple):
     cancel_acknowledged_at: datetime | None
     stopped_at: datetime | None
     pause_requested_at: datetime | None
+    parent_task_id: UUID | None = None
+    parent_run_id: UUID | None = None
+    children_usage: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    children: Sequence[dict[str, Any]] | None = ()
 
     @property
     def terminal(self) -> bool:
         """Whether the current run has ended."""
         return self.status in TERMINAL
+
+    @property
+    def total_usage(self) -> dict[str, Any]:
+        """What the task used, its children that have ended included."""
+        return usage.total([self.usage, *self.children_usage.values()]) if self.children_usage else self.usage
 
 
 class Submitted(NamedTuple):
@@ -152,6 +174,7 @@ class TaskFilter:
     status: list[str] | None = None
     workflow: str | None = None
     tag: str | None = None
+    parent_id: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     before_id: UUID | None = None
@@ -213,7 +236,7 @@ def list_tasks(connection: Connection, scope: AccountScope, where: TaskFilter, l
     conditions = ["t.account_id = %(account_id)s", *(_LIST_FILTERS[name] for name in asked)]
     conditions += [_LIST_BOUNDS[name].format(id=column) for name in bounds for column in ids]
     tagged = "" if where.tag is None else _TAGGED
-    sql = f"SELECT {_COLUMNS} {tagged} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT %(limit)s"
+    sql = f"SELECT {_COLUMNS} {_FROM} {tagged} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT %(limit)s"
     rows = connection.exec_driver_sql(sql, {**asked, **bounds, "account_id": scope.account_id, "limit": limit})
     return [TaskRow(*row) for row in rows]
 

@@ -299,7 +299,7 @@ class RecordMachine(RuleBasedStateMachine):
             assert moved is refusal, f"{held} was not refused"
             return False
         assert [frame["seq"] for frame in moved.frames] == [letting_go.seq + 1]
-        assert (moved.next_run and moved.next_run[0]) == self.expected.next_run(run.concurrency_key)
+        assert (moved.next_run and moved.next_run[0]) == self.expected.next_run(run)
         return True
 
     # People

@@ -279,13 +279,15 @@ class Reference:
         resumed = run.waiting_reason == "paused" and run.pause_requested_at is None
         return self.now if run.waiting_reason == "capacity" or resumed else asked
 
-    def next_run(self, key: str | None) -> UUID | None:
-        """Return the queued run of a concurrency key that comes next."""
-        queued = [
-            run for run in self.rows.runs.values() if key is not None and run.concurrency_key == key
-            and run.status == "queued" and self.passed(run.run_after)
+    def next_run(self, left: Run) -> UUID | None:
+        """Return which run of the same concurrency key comes next: one that waited and is due, or a queued one."""
+        ready = [
+            run for run in self.rows.runs.values()
+            if run is not left and run.concurrency_key is not None and run.concurrency_key == left.concurrency_key
+            and ((run.status == "queued" and self.passed(run.run_after))
+                 or (run.status == "waiting" and self.passed(run.resume_at)))
         ]  # fmt: skip
-        return min(queued, key=lambda run: (-run.priority, run.id)).id if queued else None
+        return min(ready, key=lambda run: (run.status == "queued", -run.priority, run.id)).id if ready else None
 
     # What people ask
 
