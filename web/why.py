@@ -8,6 +8,7 @@ from models.tasks import Status, StepStatus, Waiting
 from web.schemas.tasks import run_json
 
 Blockers = list[dict[str, Any]]
+CHILDREN_SHOWN = 5
 
 
 def explain(facts: Facts) -> dict[str, Any]:
@@ -63,7 +64,10 @@ def _waiting(facts: Facts) -> tuple[str, Blockers]:
     waiting = facts.task.waiting or {}
     reason = str(waiting.get("reason", "unknown"))
     detail = _REASONS[reason](facts) if reason in _REASONS else f"It waits: {reason}."
-    return f"Waiting ({reason}). {detail}", [_blocker(reason, detail), *_no_worker(facts)]
+    blocker = _blocker(reason, detail)
+    if reason == Waiting.CHILD:
+        blocker["task_ids"] = [each["id"] for each in facts.awaited]
+    return f"Waiting ({reason}). {detail}", [blocker, *_no_worker(facts)]
 
 
 def _succeeded(facts: Facts) -> tuple[str, Blockers]:
@@ -119,6 +123,13 @@ def _input(facts: Facts) -> str:
     )
 
 
+def _child(facts: Facts) -> str:
+    shown = [f"{each['id']} ({each['workflow']}, {each['status']})" for each in facts.awaited[:CHILDREN_SHOWN]]
+    more = len(facts.awaited) - len(shown)
+    names = ", ".join(shown) + (f" and {more} more" if more else "")
+    return f"It waits for tasks it started: {names}." if shown else "What it waited for has ended; it is due."
+
+
 _REASONS: dict[str, Callable[[Facts], str]] = {
     Waiting.TIMER: _timer,
     Waiting.PAUSED: lambda _: "Someone paused it; `resume` lets it go on.",
@@ -126,7 +137,7 @@ _REASONS: dict[str, Callable[[Facts], str]] = {
     Waiting.IN_DOUBT: _in_doubt,
     Waiting.APPROVAL: _approval,
     Waiting.INPUT: _input,
-    Waiting.CHILD: lambda _: "It waits for tasks it started.",
+    Waiting.CHILD: _child,
 }
 _SAY: dict[Status, Callable[[Facts], tuple[str, Blockers]]] = {
     Status.QUEUED: _queued,

@@ -1,5 +1,6 @@
 """The facts behind "why is my task where it is?": what the run did, who works, and who is ahead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -37,6 +38,12 @@ SELECT task_id FROM runs
 WHERE account_id = %(account_id)s AND concurrency_key = %(key)s AND id <> %(run_id)s AND (status = 'running'
     OR (starts_with(concurrency_key, 'session:') AND (status = 'waiting' OR (status = 'queued' AND id < %(run_id)s))))
 ORDER BY id LIMIT %(limit)s
+"""
+_AWAITED = """
+SELECT c.id, c.workflow, c.status FROM steps s JOIN tasks c ON c.id = (s.request ->> 'task_id')::uuid
+WHERE s.run_id = %(run_id)s AND s.account_id = %(account_id)s AND s.kind = 'child' AND s.status = 'started'
+  AND c.status IN ('queued', 'running', 'waiting')
+ORDER BY c.id
 """
 
 
@@ -76,6 +83,7 @@ class Facts:
     Attributes:
         ahead: queued runs of the same workflow that go first (0 unless queued).
         holders: the account's running tasks with the same concurrency key, at most HOLDERS_MAX.
+        awaited: `id`, `workflow` and `status` of the children it waits for that have not ended.
     """
 
     task: TaskRow
@@ -84,6 +92,7 @@ class Facts:
     workers: WorkersAlive
     ahead: int
     holders: list[UUID]
+    awaited: Sequence[dict[str, Any]] = ()
 
 
 def facts(connection: Connection, scope: AccountScope, task_id: UUID) -> Facts:
@@ -104,7 +113,13 @@ def facts(connection: Connection, scope: AccountScope, task_id: UUID) -> Facts:
         workers=workers_alive(connection, SystemScope("why: is anyone working")),
         ahead=connection.exec_driver_sql(_AHEAD, asked).scalar_one() if queued else 0,
         holders=_holders(connection, asked, run) if queued else [],
+        awaited=_awaited(connection, asked) if task.status == Status.WAITING else [],
     )
+
+
+def _awaited(connection: Connection, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = connection.exec_driver_sql(_AWAITED, asked)
+    return [{"id": task_id, "workflow": workflow, "status": status} for task_id, workflow, status in rows]
 
 
 def _holders(connection: Connection, asked: dict[str, Any], run: RunFact) -> list[UUID]:

@@ -63,6 +63,7 @@ def list_tasks(query: ListTasks) -> dict[str, Any]:
         status=[status.value for status in query.status] if query.status else None,
         workflow=query.workflow,
         tag=query.tag,
+        parent_id=query.parent,
         created_after=query.created_after,
         created_before=query.created_before,
         before_id=paging.decode(query.cursor),
@@ -88,7 +89,7 @@ def get_why(path: TaskPath) -> dict[str, Any]:
 
 @api.post("/tasks/<task_id>/cancel", summary="Cancel", responses=_ASKED)
 def cancel(path: TaskPath) -> tuple[dict[str, Any], int]:
-    """Ask for a stop; `run.cancel` shows when it was acknowledged and done."""
+    """Ask for a stop of it and of all it started; `run.cancel` shows when it was acknowledged and done."""
     return _ask(path, requests.cancel), 202
 
 
@@ -139,6 +140,11 @@ def _ask(path: TaskPath, request: Callable[..., Asked], *, fresh: bool = False, 
         dispatch.notify(asked.run_id)
     elif not quiet:
         dispatch.ring(asked.run_id, asked.workflow, priority=asked.priority, recovery=not fresh)
+    for each in asked.relatives:
+        if each.held:
+            dispatch.notify(each.run_id)
+        else:
+            dispatch.ring(each.run_id, each.workflow, priority=each.priority, recovery=True)
     return task_json(read(services(), scope, path.task_id))
 
 

@@ -54,6 +54,7 @@ class ListTasks(Strict):
     )
     workflow: str | None = Field(None, max_length=200)
     tag: str | None = Field(None, max_length=64)
+    parent: UUID | None = Field(None, description="Only tasks this one's runs started.")
     created_after: Time | None = None
     created_before: Time | None = None
     limit: int = Field(50, ge=1, le=200)
@@ -117,6 +118,21 @@ class Decision(BaseModel):
     comment: str | None
 
 
+class Parent(BaseModel):
+    """Which run of which task started a task."""
+
+    id: UUID
+    run_id: UUID
+
+
+class Child(BaseModel):
+    """A task that a task's runs started."""
+
+    id: UUID
+    workflow: str
+    status: Status
+
+
 class Task(BaseModel):
     """A task and its current run."""
 
@@ -127,7 +143,7 @@ class Task(BaseModel):
     input: dict[str, Any]
     result: Any | None
     error: dict[str, Any] | None
-    usage: dict[str, Any]
+    usage: dict[str, Any] = Field(description="What it used, with its children that have ended.")
     tags: list[str]
     metadata: dict[str, str]
     priority: int
@@ -137,6 +153,8 @@ class Task(BaseModel):
     last_seq: int = Field(description="Number of its last event.")
     decision: Decision | None
     run: Run
+    parent: Parent | None
+    children: list[Child] = Field(description="The tasks it started; always empty in lists.")
     links: dict[str, str]
 
 
@@ -158,7 +176,7 @@ def task_json(row: TaskRow) -> dict[str, Any]:
         "input": row.input,
         "result": row.result,
         "error": row.error,
-        "usage": row.usage,
+        "usage": row.total_usage,
         "tags": row.tags,
         "metadata": row.metadata,
         "priority": row.priority,
@@ -168,6 +186,8 @@ def task_json(row: TaskRow) -> dict[str, Any]:
         "last_seq": row.last_seq,
         "decision": row.decision,
         "run": run_json(row),
+        "parent": {"id": row.parent_task_id, "run_id": row.parent_run_id} if row.parent_task_id else None,
+        "children": row.children or [],
         "links": {"self": here} | {name: f"{here}/{name}" for name in _LINKS},
     }
 
