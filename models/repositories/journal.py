@@ -112,7 +112,8 @@ _NEXT = """
 SELECT id, workflow, priority FROM runs
 WHERE account_id = %(account)s AND concurrency_key = %(key)s AND id <> %(run)s
   AND ((status = 'queued' AND run_after <= now()) OR (status = 'waiting' AND resume_at <= now()))
-ORDER BY (status = 'queued'), CASE WHEN starts_with(concurrency_key, 'session:') THEN 0 ELSE priority END DESC, id LIMIT 1
+ORDER BY (status = 'queued'),
+  CASE WHEN starts_with(concurrency_key, 'session:') THEN 0 ELSE priority END DESC, id LIMIT 1
 """
 
 
