@@ -206,6 +206,9 @@ class Settings(BaseSettings):
         [], description="`host:port` pairs the http_request tool may reach although they are not public (a JSON list)."
     )
     mcp_servers: str = Field("", description="File of `mcpServers` JSON whose tools agents may use; see [MCP](mcp.md).")
+    mcp_row_commands: bool = Field(
+        False, description="Let accounts declare MCP servers that are commands, which then run on the workers."
+    )
     search_url: str = Field(
         "",
         pattern=r"^(https?://[^\s@]+)?$",

@@ -6,13 +6,16 @@ tools it had; a tool that is gone or has changed since is an error of its own ca
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.tasks import Effect
 from worker import mcp
 from worker.context import RunContext
 from worker.errors import Interrupt, StepFailed
 from worker.tools.base import Tool, ToolError
+
+if TYPE_CHECKING:
+    from worker.mcp.joint import Joint
 
 STEP = "tools:mcp"
 
@@ -33,8 +36,16 @@ async def remote_tools(ctx: RunContext, names: Iterable[str]) -> dict[str, Tool]
     if not wanted:
         return {}
     run = str(ctx.journal.hold.run_id)
-    recorded = await ctx.step(STEP, lambda _: _listed(wanted, run), kind="tools")
-    return {each["name"]: _bound(each, run) for each in recorded["tools"]}
+    pool = await _pool(ctx)
+    recorded = await ctx.step(STEP, lambda _: _listed(pool, wanted, run), kind="tools")
+    return {each["name"]: _bound(pool, each, run) for each in recorded["tools"]}
+
+
+async def _pool(ctx: RunContext) -> "Joint":
+    try:
+        return await mcp.pool_of(ctx.journal.store, ctx.journal.claim.account_id)
+    except ToolError as error:
+        raise _failed(error) from error
 
 
 @contextmanager
@@ -52,16 +63,19 @@ def session(ctx: RunContext, tools: Mapping[str, Tool]) -> Iterator[None]:
 
 def _end(ctx: RunContext, tools: Mapping[str, Tool]) -> None:
     if tools:
-        mcp.pool().end_session(str(ctx.journal.hold.run_id))
+        mcp.end_session(ctx.journal.claim.account_id, str(ctx.journal.hold.run_id))
 
 
-async def _listed(names: list[str], run: str) -> dict[str, Any]:
+async def _listed(pool: "Joint", names: list[str], run: str) -> dict[str, Any]:
     try:
-        found = await mcp.pool().tools(names, session=run)
+        found = await pool.tools(names, session=run)
     except ToolError as error:
-        retryable = bool(getattr(error, "retryable", False))
-        raise StepFailed(str(error), code=error.code, retryable=retryable) from error
+        raise _failed(error) from error
     return {"tools": [_recorded(tool) for tool in found]}
+
+
+def _failed(error: ToolError) -> StepFailed:
+    return StepFailed(str(error), code=error.code, retryable=bool(getattr(error, "retryable", False)))
 
 
 def _recorded(tool: Any) -> dict[str, Any]:
@@ -69,8 +83,8 @@ def _recorded(tool: Any) -> dict[str, Any]:
     return shown | {"description": tool.description, "schema": tool.listed.schema, "hash": tool.listed.hash}
 
 
-def _bound(each: dict[str, Any], run: str) -> Tool:
+def _bound(pool: "Joint", each: dict[str, Any], run: str) -> Tool:
     from worker.mcp.listing import Listed
 
     listed = Listed(each["tool"], each["description"], each["schema"], each["hash"])
-    return mcp.pool().bound(each["server"], listed, each["name"], Effect(each["effect"]), run)
+    return pool.bound(each["server"], listed, each["name"], Effect(each["effect"]), run)

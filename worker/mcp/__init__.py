@@ -10,6 +10,7 @@ Importing this package loads no client; the first call of `pool` does.
 import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from config.settings import get_settings
@@ -17,10 +18,14 @@ from config.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.mcp.accounts import AccountPools
     from worker.mcp.config import Server
+    from worker.mcp.joint import Joint
     from worker.mcp.pooling import Pool
+    from worker.store import Store
 
 _pools: "WeakKeyDictionary[asyncio.AbstractEventLoop, Pool]" = WeakKeyDictionary()
+_accounts: "WeakKeyDictionary[asyncio.AbstractEventLoop, AccountPools]" = WeakKeyDictionary()
 
 
 def pool() -> "Pool":
@@ -29,6 +34,31 @@ def pool() -> "Pool":
     if loop not in _pools:
         _pools[loop] = _built(get_settings().mcp_servers)
     return _pools[loop]
+
+
+async def pool_of(store: "Store", account_id: UUID) -> "Joint":
+    """Return what an account's runs may use: the servers of its rows, then those of the file.
+
+    Raises:
+        worker.mcp.errors.Unavailable: PostgreSQL can't say which servers the account has.
+    """
+    from worker.mcp.accounts import AccountPools
+    from worker.mcp.joint import Joint
+
+    loop = asyncio.get_running_loop()
+    if loop not in _accounts:
+        _accounts[loop] = AccountPools(get_settings())
+    own = _accounts[loop].of(store, account_id)
+    return Joint(own, pool(), await own.names())
+
+
+def end_session(account_id: UUID, session: str) -> None:
+    """Let go of what stateful servers keep for a session of the account."""
+    loop = asyncio.get_running_loop()
+    if loop in _pools:
+        _pools[loop].end_session(session)
+    if loop in _accounts:
+        _accounts[loop].end_session(account_id, session)
 
 
 def _built(file: str) -> "Pool":
@@ -46,6 +76,7 @@ async def _none() -> "Mapping[str, Server]":
 
 async def close() -> None:
     """Close the running loop's connections and stop the servers it started."""
-    found = _pools.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        await found.close()
+    loop = asyncio.get_running_loop()
+    for found in (_accounts.pop(loop, None), _pools.pop(loop, None)):
+        if found is not None:
+            await found.close()

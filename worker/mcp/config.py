@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from models.tasks import Effect
 from worker.mcp.errors import ServersRefused
+
+if TYPE_CHECKING:
+    from worker.walled import Wall
 
 #: A server's name stands before the dot of `server.tool`, so it has none.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
@@ -41,6 +44,7 @@ class Server:
         connections: connections to it in each worker process.
         stateful: each session (a task's run) has a connection of its own.
         secrets: texts that appear in no log, error, event or result.
+        wall: keeps connections over HTTP to addresses an account may name; None for the operator's own servers.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Server:
     connections: int = 1
     stateful: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    wall: "Wall | None" = field(default=None, repr=False, compare=False)
 
     @property
     def where(self) -> str:
@@ -70,8 +75,8 @@ class Server:
         return self.effects.get(tool, self.effect)
 
 
-class _Entry(BaseModel):
-    """One entry of the file. Keys of other clients that mean nothing here are let through."""
+class Entry(BaseModel):
+    """One entry of the file, or of a row. Keys of other clients that mean nothing here are let through."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -91,7 +96,7 @@ class _Entry(BaseModel):
     stateful: bool = False
 
     @model_validator(mode="after")
-    def _one_way(self) -> "_Entry":
+    def _one_way(self) -> "Entry":
         if (self.command is None) == (self.url is None):
             raise ValueError("give either `command` (stdio) or `url` (streamable HTTP)")
         if self.type and getattr(self, _TYPES[self.type]) is None:
@@ -141,7 +146,7 @@ def _server(name: str, raw: Any, environment: Mapping[str, str], place: str) -> 
     if isinstance(raw, dict) and raw.get("type") == "sse":
         raise ServersRefused(f"{place}.type: sse has been replaced by streamable HTTP; use the server's http address")
     try:
-        entry = _Entry.model_validate(raw)
+        entry = Entry.model_validate(raw)
     except ValidationError as error:
         raise ServersRefused("; ".join(_faults(place, error))) from None
     if entry.disabled:
@@ -181,7 +186,7 @@ def _filled(values: Mapping[str, str], environment: Mapping[str, str], place: st
     return {key: fill(key, value) for key, value in values.items()}
 
 
-def _secrets(entry: _Entry, env: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[str]:
+def _secrets(entry: Entry, env: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[str]:
     # A plain value like DEBUG=true is no secret: masking every "true" would make results unreadable.
     for key, value in env.items():
         if len(value) >= 4 and (_VARIABLE.search(entry.env[key]) or _TELLING.search(key)):

@@ -16,6 +16,7 @@ from mcp_types import ErrorData
 
 from worker.mcp.config import Server
 from worker.mcp.wire import MESSAGE_MAX, Fault, fault_error
+from worker.walled import AddressRefused, Wall, pinned
 
 #: Seconds to connect, to write and to wait for one of the sockets; a call's own limit covers the reading.
 CONNECT_S = 10.0
@@ -40,7 +41,7 @@ async def streamable(server: Server) -> AsyncGenerator[Any, None]:
     client = httpx2.AsyncClient(
         headers=dict(server.headers),
         timeout=httpx2.Timeout(CONNECT_S, read=None),
-        transport=_Guarded(httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)),
+        transport=_Guarded(httpx2.AsyncHTTPTransport(limits=limits, trust_env=False), server.wall),
         trust_env=False,
     )
     async with (
@@ -53,15 +54,18 @@ async def streamable(server: Server) -> AsyncGenerator[Any, None]:
 class _Guarded(httpx2.AsyncBaseTransport):
     """Turns failures of POSTs into answers that say what happened to the request."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, wall: Wall | None) -> None:
         self._inner = inner
+        self._pin = pinned(wall) if wall else None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request."""
         if request.method != "POST":
-            return await self._inner.handle_async_request(request)
+            return await self._send(request)
         try:
-            response = await self._inner.handle_async_request(request)
+            response = await self._send(request)
+        except AddressRefused as error:
+            return _answer(503, fault_error(Fault.REFUSED, f"the address is not allowed: {error}"))
         except (httpx2.ConnectError, httpx2.UnsupportedProtocol) as error:
             return _answer(503, fault_error(Fault.REFUSED, f"no connection ({type(error).__name__})"))
         except (httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
@@ -69,6 +73,11 @@ class _Guarded(httpx2.AsyncBaseTransport):
         except httpx2.TransportError as error:
             return _answer(503, fault_error(Fault.CUT, f"no answer ({type(error).__name__})"))
         return await _judged(response)
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        if self._pin is not None:
+            await self._pin(request)
+        return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close all sockets."""

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from worker.mcp.errors import ServersRefused
 
+_COMMAND = "run `python -m worker.mcp approve {}`"
+
 
 def fingerprint(name: str, description: str | None, schema: Mapping[str, Any]) -> str:
     """Return a hash of everything a model is told of a tool; the order of keys does not matter."""
@@ -28,6 +30,9 @@ class Pins(Protocol):
     async def approve(self, hashes: Mapping[str, str], *, replace: bool = False) -> Mapping[str, str]:
         """Approve hashes and return what is approved now; those there already stay, unless `replace`."""
 
+    def cure(self, name: str) -> str:
+        """Return what approves a changed tool."""
+
 
 class MemoryPins:
     """Approvals that last as long as the process."""
@@ -43,6 +48,10 @@ class MemoryPins:
         """Approve hashes."""
         self._hashes = _merged(self._hashes, hashes, replace)
         return dict(self._hashes)
+
+    def cure(self, name: str) -> str:
+        """Return what approves a changed tool."""
+        return _COMMAND.format(name)
 
 
 class FilePins:
@@ -70,6 +79,10 @@ class FilePins:
             return await asyncio.to_thread(self._approve, hashes, replace)
         except OSError as error:
             raise ServersRefused(f"{self._path} can't be written: {error.strerror}") from None
+
+    def cure(self, name: str) -> str:
+        """Return what approves a changed tool."""
+        return _COMMAND.format(name)
 
     def _load(self) -> dict[str, str]:
         try:

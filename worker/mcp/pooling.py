@@ -106,11 +106,13 @@ class Pool:
         return chosen
 
     async def _listing(self, server: Server, session: str) -> dict[str, Listed]:
+        connection = self._choose(server, session)
         try:
             async with asyncio.timeout(server.timeout_s):
-                return await self._choose(server, session).ready()
+                return await connection.ready()
         except TimeoutError:
-            message = f"the MCP server {server.name} can't be reached: not within {server.timeout_s:g} s"
+            reason = f" ({connection.why})" if connection.why else ""
+            message = f"the MCP server {server.name} can't be reached: not within {server.timeout_s:g} s{reason}"
             raise errors.Unavailable(message) from None
 
     def bound(self, server: str, listed: Listed, name: str, effect: Effect, session: str = "") -> McpTool:
@@ -182,7 +184,7 @@ class Pool:
         if name not in self._pinned:
             self._pinned = await self._pins.approve({f"{server.name}.{each}": allowed[each].hash for each in allowed})
         if self._pinned[name] != allowed[tool].hash:
-            cure = f"look at it and run `python -m worker.mcp approve {name}`"
+            cure = f"look at it and {self._pins.cure(name)}"
             raise errors.ToolChanged(f"{name} is no longer the tool that was approved; {cure}")
         return allowed[tool]
 
@@ -250,6 +252,17 @@ class Pool:
             task = asyncio.create_task(connection.close(drain_s=LONGEST_S))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    async def names(self) -> frozenset[str]:
+        """Return the names of the servers there are. Raises ServersRefused."""
+        await self._look()
+        return frozenset(self._servers)
+
+    def rest(self) -> None:
+        """Close every connection that has had no call for a while."""
+        for key, connections in list(self._connections.items()):
+            if all(each.idle_s > SESSION_IDLE_S for each in connections):
+                self._retire(key)
 
     def end_session(self, session: str) -> None:
         """Close the connections a session has to stateful servers, once their calls have ended."""
