@@ -10,6 +10,7 @@ with Umbel() as umbel:
 
 from umbel_client._version import __version__
 from umbel_client.client import Umbel
+from umbel_client.declared import McpServer, Provider
 from umbel_client.errors import (
     ApiError,
     ConfigurationError,
@@ -48,7 +49,9 @@ __all__ = [
     "Frame",
     "Interruption",
     "Invalid",
+    "McpServer",
     "NotFound",
+    "Provider",
     "RateLimited",
     "Readiness",
     "Run",

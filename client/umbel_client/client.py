@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from umbel_client.backoff import Backoff
 from umbel_client.config import load_settings
+from umbel_client.declared import Declarations
 from umbel_client.errors import WaitTimedOut
 from umbel_client.http import Http
 from umbel_client.models import Frame, Task
@@ -22,7 +23,7 @@ from umbel_client.watching import PATIENCE_S, TRANSIENT, Interruption, Watcher, 
 LONGEST_POLL_S = 30.0
 
 
-class Umbel:
+class Umbel(Declarations):
     """A connection to an Umbel server, for use in a `with` block.
 
     `url` and `api_key` default to UMBEL_URL and UMBEL_API_KEY from the environment, else from `.umbel/client.env` here

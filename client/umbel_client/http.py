@@ -60,6 +60,12 @@ class Http:
             if after is None:
                 return
 
+    def put(self, path: str, body: Mapping[str, Any], *, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """PUT; retried unless it is on a condition, which an earlier try may have made untrue."""
+        present = _present(params)
+        send = self._once if present else self._retried
+        return send("PUT", path, json=body, params=present)
+
     def delete(self, path: str) -> None:
         """DELETE once; nothing is ever deleted twice."""
         response = self._send("DELETE", path)

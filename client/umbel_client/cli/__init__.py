@@ -4,6 +4,7 @@ from umbel_client.cli import (
     approving,
     control,
     conversing,
+    declaring,
     doctor,
     following,
     lint_fix,
@@ -13,7 +14,18 @@ from umbel_client.cli import (
 )
 from umbel_client.cli.base import main
 
-for module in (submitting, lint_fix, following, showing, approving, conversing, control, serving, doctor):
+for module in (
+    submitting,
+    lint_fix,
+    following,
+    showing,
+    approving,
+    conversing,
+    control,
+    declaring,
+    serving,
+    doctor,
+):
     for command in module.COMMANDS:
         main.add_command(command)
 
