@@ -21,8 +21,8 @@ from worker.tools.egress import guard_of
 SHOWN_OF = 16
 
 Json = dict[str, Any]
-#: From the secrets kept to what may be shown and the secrets to keep.
-Merge = Callable[[Json], tuple[Json, Json]]
+#: From what was shown and what was sealed so far, both empty in the beginning, to what is from now on.
+Merge = Callable[[Json, Json], tuple[Json, Json]]
 
 
 def keep(table: Table, name: str, expected: int | None, merge: Merge) -> DeclaredRow:
@@ -32,7 +32,7 @@ def keep(table: Table, name: str, expected: int | None, merge: Merge) -> Declare
         table: what kind of thing it is.
         name: its name.
         expected: the version to replace; 0: only create; None: whatever there is.
-        merge: is given the secrets kept so far, and says what is kept from now on.
+        merge: is given what is kept so far, and says what is kept from now on.
 
     Raises:
         Invalid: `merge` refuses.
@@ -48,7 +48,8 @@ def keep_in(connection: Any, table: Table, name: str, expected: int | None, merg
     settings = services().settings
     box, pepper = SecretBox(settings.secret_keys), settings.key_pepper.get_secret_value()
     declared.hold(connection, scope)
-    shown, secrets = merge(_kept(box, table, declared.find(connection, scope, table, name)))
+    before = declared.find(connection, scope, table, name)
+    shown, secrets = merge(before.declared if before else {}, _kept(box, table, before))
     given = sealed.declaration(box, pepper, (table, scope.account_id, name), shown, secrets)
     return declared.put(connection, scope, table, name, given, expected)
 

@@ -70,8 +70,12 @@ def _check_value(field: str, key: str, value: str, *, header: bool) -> None:
         raise _wrong(field, "this can't be sent as a header")
 
 
-def _merged(given: PutMcpServer, under: str, kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _merged(
+    given: PutMcpServer, under: str, before: dict[str, Any], kept: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     entry = given.model_dump(mode="json", exclude_unset=True)
+    if (_origin(entry), entry.get("command")) != (_origin(kept), before.get("command")):
+        kept = {}  # whoever may change the address must not learn the secrets by it
     for place in ("headers", "env"):
         if place in entry:
             entry[place] = _filled(entry[place], kept.get(place, {}), under + place)
@@ -81,21 +85,26 @@ def _merged(given: PutMcpServer, under: str, kept: dict[str, Any]) -> tuple[dict
 
 def _filled(given: dict[str, str | None], kept: dict[str, str], field: str) -> dict[str, str]:
     if missing := [name for name, value in given.items() if value is None and name not in kept]:
-        raise _wrong(f"{field}.{missing[0]}", "no value is kept under this name; give it")
+        raise _wrong(f"{field}.{missing[0]}", "no value is kept under this name for this address; give it")
     return {name: kept[name] if value is None else value for name, value in given.items()}
 
 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry without its secrets: of a URL neither query nor fragment, of arguments how many."""
+    """Return an entry without its secrets: of a URL the host, of arguments how many."""
     shown = {name: value for name, value in entry.items() if name not in SEALED}
     if entry.get("url"):
-        shown["url"] = urlunsplit((*urlsplit(entry["url"])[:3], "", ""))
+        origin = _origin(entry)  # keys are found in paths and queries
+        shown["url"] = origin if entry["url"].rstrip("/") == origin else f"{origin}/…"
     if entry.get("args"):
         shown["args"] = len(entry["args"])
     for place in ("headers", "env"):
         if entry.get(place):
             shown[place] = {name: declaring.last_four(value) for name, value in entry[place].items()}
     return shown
+
+
+def _origin(entry: dict[str, Any]) -> str:
+    return urlunsplit((*urlsplit(entry.get("url") or "")[:2], "", "", ""))
 
 
 def approve(name: str, tools: list[str] | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Providers of models an account keeps: their rules, and their keys."""
 
+from functools import partial
 from typing import Any
 
 from flask import g
@@ -27,7 +28,7 @@ def put(name: str, given: PutProvider, expected: int | None) -> DeclaredRow:
         declaring.check_address(given.base_url, "base_url")
     if not given.overrides:
         _check_free(name)
-    return declaring.keep(Table.PROVIDERS, name, expected, lambda kept: _merged(given, kept))
+    return declaring.keep(Table.PROVIDERS, name, expected, partial(_merged, given))
 
 
 def _check_free(name: str) -> None:
@@ -37,7 +38,14 @@ def _check_free(name: str) -> None:
         raise Conflict(f"The installation's settings have a provider {name!r}; {cure}.")
 
 
-def _merged(given: PutProvider, kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _merged(given: PutProvider, before: dict[str, Any], kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    if kept and (given.kind, given.base_url) != (before["kind"], before["base_url"]):
+        # Whoever may change the address must not learn the keys by it.
+        if given.keys is None:
+            raise _wrong(
+                "keys", "keys stay only where they are: for another kind or base_url give them anew, or [] for none"
+            )
+        kept = {}
     keys = kept if given.keys is None else {each.label: _key(each, kept, at) for at, each in enumerate(given.keys)}
     if given.kind != "compatible" and not keys:
         raise _wrong("keys", f"a provider of the kind {given.kind} needs at least one key")
@@ -50,7 +58,7 @@ def _key(given: GivenKey, kept: dict[str, Any], place: int) -> str:
     if given.key is not None:
         return given.key.get_secret_value()
     if given.label not in kept:
-        raise _wrong(f"keys[{place}].key", f"no key is kept under the label {given.label}; give it")
+        raise _wrong(f"keys[{place}].key", f"no key is kept under the label {given.label} for this address; give it")
     return str(kept[given.label])
 
 

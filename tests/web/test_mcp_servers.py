@@ -31,7 +31,7 @@ def test_a_server_is_put_read_listed_and_deleted(client: Client) -> None:
     made = put(client)
     assert (made.status_code, made.json["version"], made.json["approved"]) == (200, 1, [])
     assert made.json["entry"] == {
-        "type": "http", "url": "https://tickets.example.com/mcp", "headers": {"Authorization": "wxyz"},
+        "type": "http", "url": "https://tickets.example.com/…", "headers": {"Authorization": "wxyz"},
         "tools": ["search"], "timeout_s": 60,
     }  # fmt: skip
     assert put(client).json["version"] == 1
@@ -57,6 +57,13 @@ def test_a_header_that_is_null_stays_as_it_is(client: Client) -> None:
     assert put(client, headers={"Authorization": None}).json["version"] == 1
     assert put(client, headers={"Authorization": None, "X-More": "1"}).json["entry"]["headers"]["X-More"] == ""
     assert list(wrong(put(client, headers={"X-Other": None}))) == ["headers.X-Other"]
+
+
+def test_secrets_do_not_follow_to_another_address(client: Client) -> None:
+    put(client)
+    elsewhere = {"url": "https://elsewhere.example.com/mcp", "headers": {"Authorization": None}}
+    assert list(wrong(put(client, **elsewhere))) == ["headers.Authorization"]
+    assert put(client, url="https://tickets.example.com/v2", headers={"Authorization": None}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,20 @@
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from pydantic import SecretStr
 
 from config.settings import Settings
+from models import notices
 from models.database import Database
 from tests.web.conftest import Caller, Client
 from tests.web.declaring import ALLOWED, NEW, OLD, app, kept, sealing, wrong
-from tests.web.test_models import Workers, agent, alive, told
+from tests.web.test_models import Workers, agent, alive, board, told
 from web import create_app
 from web.services import EXTENSION
 
-__all__ = ["alive", "app", "sealing"]
+__all__ = ["alive", "app", "board", "sealing"]
 
 pytestmark = pytest.mark.stack
 SECRET = "sk-mine-and-never-to-be-seen-wxyz"
@@ -70,6 +72,28 @@ def test_keys_stay_unless_they_are_given_anew_or_left_out(client: Client) -> Non
     assert put(client, keys=[{"label": "main"}]).json["keys"] == [{"label": "main", "last_four": "wxyz"}]
     assert "keys[0].key" in wrong(put(client, keys=[{"label": "spare"}]))
     assert put(client, keys=[]).json["keys"] == []
+
+
+@pytest.mark.parametrize("changes", [{"base_url": "https://elsewhere.example.com"}, {"kind": "openai"}], ids=str)
+def test_keys_do_not_follow_to_another_address(client: Client, changes: dict[str, Any]) -> None:
+    put(client)
+    assert list(wrong(put(client, keys=None, **changes))) == ["keys"]
+    assert list(wrong(put(client, keys=[{"label": "main"}], **changes))) == ["keys[0].key"]
+    assert put(client, keys=[{"label": "main", "key": SECRET}], **changes).json["version"] == 2
+
+
+def test_how_a_key_stands_is_told_of_its_own_account_only(
+    client: Client, alive: Workers, board: "redis.Redis", account: Caller, other_account: Caller
+) -> None:
+    alive.start(told())
+    for caller in (account, other_account):
+        client.put("/v1/providers/mine", json=MINE, headers=caller.headers)
+    board.set(notices.key_rests(f"{account.scope.account_id}/mine/main"), "model_key_refused", ex=60)
+    standing = [
+        next(each["health"]["status"] for each in client.get("/v1/models", headers=h).json["providers"] if each["own"])
+        for h in (account.headers, other_account.headers)
+    ]
+    assert standing == ["resting", "ok"]
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,14 @@ class RowServers:
             return None
         if server.command and not self._settings.mcp_row_commands:
             raise errors.ServersRefused("it is a command, and UMBEL_MCP_ROW_COMMANDS does not allow commands in rows")
-        return replace(server, wall=self._wall, secrets=(*server.secrets, *_in_query(server.url or "")))
+        return replace(server, wall=self._wall, secrets=(*server.secrets, *_in_url(server.url or "")))
 
 
-def _in_query(url: str) -> Iterator[str]:
-    """The values of a URL's query: many servers take their key there."""
-    return (value for _, value in parse_qsl(urlsplit(url).query) if len(value) >= 8)
+def _in_url(url: str) -> Iterator[str]:
+    """What looks like a key in a URL: many servers take theirs in the path or the query."""
+    parts = urlsplit(url)
+    yield from (value for _, value in parse_qsl(parts.query) if len(value) >= 8)
+    yield from (part for part in parts.path.split("/") if len(part) >= 16)
 
 
 class RowPins:
