@@ -205,6 +205,9 @@ class Settings(BaseSettings):
     tool_http_hosts: list[str] = Field(
         [], description="`host:port` pairs the http_request tool may reach although they are not public (a JSON list)."
     )
+    tool_cache_s: int = Field(
+        300, ge=0, le=86_400, description="How long results of tools that may be cached are given again; 0: never."
+    )
     mcp_servers: str = Field("", description="File of `mcpServers` JSON whose tools agents may use; see [MCP](mcp.md).")
     mcp_row_commands: bool = Field(
         False, description="Let accounts declare MCP servers that are commands, which then run on the workers."

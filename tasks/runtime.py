@@ -16,6 +16,7 @@ from worker.events import Publisher
 from worker.heartbeat import Heartbeat
 from worker.llm.errors import ModelFailed
 from worker.store import Store
+from worker.tools import cache
 from worker.workflows import WORKFLOWS
 from worker.workflows.agent import AGENT
 
@@ -53,6 +54,7 @@ class Runtime:
         await http.close()
         await llm.close()
         await mcp.close()
+        await cache.close()
 
 
 _current: Runtime | None = None

@@ -18,6 +18,7 @@ from worker.events import Publisher
 from worker.heartbeat import Heartbeat
 from worker.spec import Workflow
 from worker.store import Store
+from worker.tools import cache
 
 
 class AnyInput(BaseModel):
@@ -92,3 +93,4 @@ async def running_engine(
         await http.close()
         await llm.close()
         await mcp.close()
+        await cache.close()

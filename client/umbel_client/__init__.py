@@ -32,6 +32,7 @@ from umbel_client.questions import Approval
 from umbel_client.reports import Blocker, Check, Readiness, Step, Why, Workflow
 from umbel_client.sessions import AgentSession, SessionMessage
 from umbel_client.text import TextAssembler
+from umbel_client.tools import Import, Tool
 from umbel_client.watching import Interruption
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "ConnectionFailed",
     "Failure",
     "Frame",
+    "Import",
     "Interruption",
     "Invalid",
     "McpServer",
@@ -60,6 +62,7 @@ __all__ = [
     "Step",
     "Task",
     "TextAssembler",
+    "Tool",
     "Umbel",
     "UmbelError",
     "Unauthorized",

@@ -18,6 +18,7 @@ from umbel_client.questions import Approval, decide_path, reply
 from umbel_client.reports import Readiness, Why, Workflow
 from umbel_client.sessions import Sessions
 from umbel_client.sockets import ping
+from umbel_client.tools import Tools
 from umbel_client.watching import PATIENCE_S, TRANSIENT, Interruption, Watcher, task_path
 
 LONGEST_POLL_S = 30.0
@@ -42,6 +43,8 @@ class Umbel(Declarations):
         self.settings = load_settings(url, api_key, env_file)
         self._http = Http(self.settings, timeout)
         self.sessions = Sessions(self._http)
+        #: Tools of agents: list, get, put, remove, import_openapi.
+        self.tools = Tools(self._http)
 
     def __enter__(self) -> Self:
         return self

@@ -227,3 +227,17 @@ async def test_a_tool_that_wants_approval_asks_whatever_the_task_says(
         await engine.execute(task.run_id)
         assert (await lab.ended(task)).status == "succeeded"
     assert len(shop.seen) == 1
+
+
+async def test_a_result_is_given_again_to_a_later_call_and_says_so(
+    lab: Lab, quick: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lab, "stock", shop.definition())
+    asked = [Call("stock", {"item": "a"}, f"call-{number}") for number in range(2)]
+    async with playing(script(*asked, "done"), quick, monkeypatch) as engine:
+        task = lab.submit("agent", {"prompt": "look", "tools": ["stock"]})
+        await engine.execute(task.run_id)
+    completed = [each["data"] for each in lab.events(task) if each["type"] == "tool.completed"]
+    assert [each.get("cached") for each in completed] == [None, True]
+    assert completed[0]["result"] == completed[1]["result"]
+    assert len(shop.seen) == 1

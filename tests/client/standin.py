@@ -64,6 +64,7 @@ class StandIn:
         self.approvals: list[Json] = []
         self.messages: list[Json] = []
         self.sessions: list[Json] = []
+        self.import_answer: Json = {"title": "t", "imported": [], "refused": []}
         self.ready: Json = {"status": "ready", "version": "0.1.0", "checks": {}}
         self.failures: deque[tuple[int, Json, Json]] = deque()
         self.plans: deque[Plan] = deque()
@@ -111,6 +112,9 @@ class StandIn:
         app.add_url_rule("/v1/approvals", view_func=self._approvals)
         app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
+        app.add_url_rule("/v1/tools", view_func=self._tools)
+        app.add_url_rule("/v1/tools/import", view_func=self._import, methods=["POST"])
+        app.add_url_rule("/v1/tools/<name>", view_func=self._tool, methods=["GET", "PUT", "DELETE"])
         sock.route("/v1/tasks/<task_id>/stream")(self._stream)
         sock.route("/v1/stream")(self._many)
         return app
@@ -192,6 +196,15 @@ class StandIn:
     def _approvals(self) -> Json:
         return {"approvals": self.approvals, "more": False}
 
+    def _tools(self) -> Json:
+        return {"built_in": [TOOL | {"name": "calc"}], "tools": [TOOL], "next": None}
+
+    def _import(self) -> Json:
+        return self.import_answer
+
+    def _tool(self, name: str) -> Json | tuple[str, int]:
+        return ("", 204) if request.method == "DELETE" else TOOL | {"name": name}
+
     def _workflows(self) -> Json:
         return {"workflows": [{"name": "probe", "description": "Checks.", "queue": "interactive"}]}
 
@@ -209,6 +222,9 @@ class StandIn:
 def _answer(status: int, body: Json, headers: Json | None = None) -> Response:
     return Response(json.dumps(body), status, headers or {}, content_type="application/problem+json")
 
+
+#: An HTTP tool.
+TOOL: Json = {"name": "stock", "version": 3, "description": "Looks.", "effect": "pure", "secret": "set"}
 
 #: An open question of `t1`.
 QUESTION: Json = {

@@ -10,8 +10,9 @@ from flask_openapi3.models.tag import Tag
 from models.repositories import http_tools
 from models.scope import AccountScope
 from web.binding import Api
+from web.importing import imported
 from web.schemas.common import Problem
-from web.schemas.tools import ListTools, PutTool, PutToolQuery, Tool, ToolList, ToolPath, tool_json
+from web.schemas.tools import Import, ImportTools, ListTools, PutTool, PutToolQuery, Tool, ToolList, ToolPath, tool_json
 from web.services import services
 from web.tools import Putting, put
 from worker.tools import CATALOGUE
@@ -25,6 +26,12 @@ def put_tool(path: ToolPath, query: PutToolQuery, body: PutTool) -> dict[str, An
     given = "secret" in body.model_fields_set
     (row,) = put([Putting(path.tool_name, body.definition(), body.secret, given=given)], query.version)
     return tool_json(row)
+
+
+@api.post("/tools/import", summary="Make tools of an OpenAPI document", responses={200: Import, 422: Problem})
+def import_tools(body: ImportTools) -> dict[str, Any]:
+    """All operations that can be taken, or none; `refused` says which can't, and why."""
+    return imported(body)
 
 
 @api.get("/tools/<tool_name>", summary="Get an HTTP tool", responses={200: Tool, 404: Problem})

@@ -48,6 +48,22 @@ class PutToolQuery(Strict):
     version: int | None = Field(None, ge=0, description="Replace this version only; 0: only if there is none yet.")
 
 
+class ImportTools(Strict):
+    """An OpenAPI document, and how to take it."""
+
+    document: str | dict[str, Any] = Field(description="OpenAPI 3.0 or 3.1: JSON or YAML as text, or an object.")
+    base_url: str | None = Field(None, max_length=1000, description="Instead of the servers it names.")
+    prefix: str = Field("", max_length=30, pattern=r"^[A-Za-z0-9_-]*$", description="Stands before every name.")
+    only: list[str] | None = Field(None, max_length=1000, description="operationIds to take; without it, all.")
+    auth: str | None = Field(None, max_length=120, description="Instead of what it says of security.")
+    secret: Secret | None = Field(None, description="For all that need one. Left out, each keeps what it has.")
+    approval: bool = Field(False, description="Whether a person must approve calls unsafe to repeat.")
+    replace: bool = Field(False, description="Whether tools of these names that are there are replaced.")
+    dry_run: bool = Field(False, description="Only say what would be made.")
+
+    _plain = field_validator("secret")(lambda secret: plain_secret(secret))
+
+
 class ListTools(Strict):
     """Which page of the account's own tools."""
 
@@ -66,6 +82,33 @@ class Tool(BaseModel):
     secret: Literal["set", "unset"]
     created_at: datetime
     updated_at: datetime
+
+
+class Imported(BaseModel):
+    """An operation that became a tool."""
+
+    operation: str = Field(examples=["GET /pets/{petId}"])
+    name: str
+    version: int | None = Field(description="Null in a dry run.")
+    effect: Effect
+    definition: dict[str, Any]
+    secret: Literal["set", "unset"] | None
+
+
+class NotImported(BaseModel):
+    """An operation that did not, and why."""
+
+    operation: str
+    name: str | None
+    reason: str
+
+
+class Import(BaseModel):
+    """What became of a document's operations."""
+
+    title: str
+    imported: list[Imported]
+    refused: list[NotImported]
 
 
 class BuiltIn(BaseModel):

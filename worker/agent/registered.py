@@ -69,7 +69,7 @@ def _recorded(row: HttpToolRow) -> dict[str, Any]:
 def _tool(store: Store, scope: AccountScope, recorded: dict[str, Any]) -> Tool:
     definition = HttpToolDefinition.model_validate(recorded["definition"])
     opener = partial(_opened, store, scope, recorded["name"], definition.fingerprint())
-    return http_tool(recorded["name"], definition, opener)
+    return http_tool(recorded["name"], definition, opener, row=recorded["version"])
 
 
 async def _opened(store: Store, scope: AccountScope, name: str, began_with: str) -> SecretStr | None:

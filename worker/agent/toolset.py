@@ -128,7 +128,7 @@ class JournaledTools(AbstractToolset[Any]):
                 raise StepFailed(str(error), code=error.code, ambiguous=True) from error
             result = error.as_result()
         recorded = result.as_json()
-        step.told.append(_event(step, result, recorded))
+        step.told.append(_event(step, result, recorded, {"cached": True} if call.cached else {}))
         return recorded
 
 
@@ -195,10 +195,10 @@ def for_model(recorded: dict[str, Any]) -> Any:
     return recorded[kind] + "\n[cut here: the result is longer]" if recorded.get("truncated") else recorded[kind]
 
 
-def _event(step: StepCall, result: ToolResult, recorded: dict[str, Any]) -> Any:
+def _event(step: StepCall, result: ToolResult, recorded: dict[str, Any], more: dict[str, Any]) -> Any:
     if result.kind == "error":
         return step.event(EventType.TOOL_FAILED, step=step.key, error=result.error)
-    return step.event(EventType.TOOL_COMPLETED, step=step.key, result=_shown(recorded))
+    return step.event(EventType.TOOL_COMPLETED, step=step.key, result=_shown(recorded), **more)
 
 
 def _shown(value: Any) -> Any:

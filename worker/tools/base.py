@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from config.version import VERSION
 from models.tasks import Effect
 
 #: Time limit of a call in seconds, unless the tool says otherwise; and the bounds of what it may say.
@@ -176,6 +177,7 @@ class Tool:
         timeout_s: time limit of one call in seconds, 1 to 300.
         host: the `host:port` a call connects to, by its arguments; empty for none.
         approval: whether a person must approve each call, whatever the task says.
+        cache_s: for how many seconds a result may be given again; None for as long as the setting says.
     """
 
     name: str
@@ -186,6 +188,7 @@ class Tool:
     timeout_s: float = TIMEOUT_S
     host: Callable[[Any], str] = _no_host
     approval: bool = False
+    cache_s: float | None = 0
 
     def __post_init__(self) -> None:
         if not TIMEOUT_MIN_S <= self.timeout_s <= TIMEOUT_MAX_S:
@@ -194,6 +197,14 @@ class Tool:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of the arguments."""
         return self.arguments.model_json_schema()
+
+    def version(self) -> str:
+        """Return what changes when the tool would give other results: by default Umbel's own version."""
+        return VERSION
+
+    def cache_for(self, usual_s: float) -> float:
+        """Return for how many seconds a result may be given again; `usual_s` is the setting."""
+        return usual_s if self.cache_s is None else self.cache_s
 
     def known_as(self) -> frozenset[str]:
         """Return the names that stand for this tool where tools are listed."""

@@ -1,7 +1,8 @@
 """How a tool is run: the middleware around it, its time limit, and the shape and size of what comes back.
 
 `before` runs in the order of the chain, `after` and `on_error` in the opposite one, as in nested calls. A
-middleware whose `before` was not reached is not asked afterwards.
+`before` that returns a result answers the call: neither the tool nor what stands further in is asked. A middleware
+whose `before` was not reached, or answered, is not asked afterwards.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from config.known import known_to
 from models.tasks import Effect
 from worker.errors import Interrupt, WorkerError
 from worker.tools.base import Broken, NotPermitted, TimedOut, ToolCall, ToolError, ToolResult, data, text
+from worker.tools.cache import ResultCache
 from worker.tools.hosts import HostBreaker
 from worker.tools.middleware import Middleware
 from worker.tools.redact import redact
@@ -58,7 +60,7 @@ class Audit(Middleware):
     def _log(self, call: ToolCall, outcome: str) -> None:
         seconds = time.monotonic() - call.began
         about = {"tool": call.tool.name, "effect": call.effect, "outcome": outcome, "seconds": round(seconds, 3)}
-        log.info("tool called", extra=about)
+        log.info("tool called", extra=about | {"cached": call.cached})
 
 
 class Redact(Middleware):
@@ -99,7 +101,8 @@ class Cap(Middleware):
 
 
 #: Outermost first: results pass `Cap` last, so nothing longer than the cap is ever recorded.
-CHAIN: tuple[Middleware, ...] = (Cap(), Audit(), Redact(), Trim(), Permission(), HostBreaker())
+#: What is kept has passed `Redact`, and who may not use a tool gets nothing that was kept.
+CHAIN: tuple[Middleware, ...] = (Cap(), Audit(), Permission(), ResultCache(), Redact(), Trim(), HostBreaker())
 
 
 async def carry_out(call: ToolCall, chain: Sequence[Middleware] = CHAIN) -> ToolResult:
@@ -110,10 +113,7 @@ async def carry_out(call: ToolCall, chain: Sequence[Middleware] = CHAIN) -> Tool
     """
     entered: list[Middleware] = []
     try:
-        for each in chain:
-            await each.before(call)
-            entered.append(each)
-        result = await _run(call)
+        result = await _answered(call, chain, entered)
     except ToolError as error:
         raise await _told(entered, call, error) from error.__cause__
     try:
@@ -123,6 +123,15 @@ async def carry_out(call: ToolCall, chain: Sequence[Middleware] = CHAIN) -> Tool
         ambiguous = call.effect is not Effect.PURE
         raise Broken(f"the result of {call.tool.name} is nested too deeply", ambiguous=ambiguous) from None
     return result
+
+
+async def _answered(call: ToolCall, chain: Sequence[Middleware], entered: list[Middleware]) -> ToolResult:
+    for each in chain:
+        answer = await each.before(call)
+        if answer is not None:
+            return answer
+        entered.append(each)
+    return await _run(call)
 
 
 async def _told(entered: list[Middleware], call: ToolCall, error: ToolError) -> ToolError:

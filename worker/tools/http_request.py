@@ -22,7 +22,10 @@ REDIRECTS_MAX = 5
 CONNECT_S = 10.0
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_SHOWN_HEADERS = ("content-type", "content-language", "last-modified", "etag", "retry-after", "location")
+_SHOWN_HEADERS = (
+    *("content-type", "content-language", "last-modified", "etag", "retry-after", "location"),
+    "cache-control",
+)
 
 
 class HttpArguments(Arguments):

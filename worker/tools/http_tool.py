@@ -4,6 +4,7 @@ What may be reached is what `http_request` may reach; see `worker/tools/egress.p
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -40,10 +41,16 @@ class HttpTool(Tool):
     Attributes:
         definition: which request.
         checker: checks arguments.
+        row: version of the tool when the run began.
     """
 
     definition: HttpToolDefinition
     checker: Checker
+    row: int = 0
+
+    def version(self) -> str:
+        """Return what changes with the request and its secret."""
+        return f"{self.definition.fingerprint()}.{self.row}"
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of the arguments."""
@@ -62,7 +69,9 @@ class HttpTool(Tool):
         return HttpToolArguments(args)
 
 
-def http_tool(name: str, definition: HttpToolDefinition, secret: Opener, guard: Guard | None = None) -> HttpTool:
+def http_tool(
+    name: str, definition: HttpToolDefinition, secret: Opener, guard: Guard | None = None, row: int = 0
+) -> HttpTool:
     """Make the tool of a definition; without a guard, with what the settings allow."""
     guard = guard or Guard(frozenset(get_settings().tool_http_hosts))
     return HttpTool(
@@ -74,9 +83,16 @@ def http_tool(name: str, definition: HttpToolDefinition, secret: Opener, guard: 
         timeout_s=definition.timeout_s,
         host=lambda _: place_of(URL(definition.origin)),
         approval=definition.approval,
+        cache_s=_cache_s(definition),
         definition=definition,
         checker=Checker(definition.schema_of_arguments()),
+        row=row,
     )
+
+
+def _cache_s(definition: HttpToolDefinition) -> float | None:
+    """Only what is pure is given again unasked: an idempotent call may undo what was done since."""
+    return 0 if definition.cache_s is None and definition.effect_now is not Effect.PURE else definition.cache_s
 
 
 async def _run(
@@ -97,7 +113,17 @@ async def _run(
     answer = await fetch(guard, sent)
     if answer["url"] == str(sent.url):
         answer["url"] = str(plain.url)  # as it was before the secret was put in
+    call.fresh_s = _fresh_s(answer)
     return answer
+
+
+def _fresh_s(answer: dict[str, Any]) -> float | None:
+    """For how long the other side lets an answer be given again; None if it does not say."""
+    said = answer["headers"].pop("cache-control", "").lower()
+    if answer["status"] >= 400 or "cut_at_bytes" in answer or re.search(r"\bno-(?:store|cache)\b", said):
+        return 0
+    found = re.search(r"\bmax-age=\"?(\d{1,9})", said)
+    return float(found[1]) if found else None
 
 
 def request_of(definition: HttpToolDefinition, args: dict[str, Any]) -> Request:

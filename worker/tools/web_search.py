@@ -130,4 +130,5 @@ def web_search(settings: Callable[[], Settings] = get_settings) -> Tool:
         arguments=SearchArguments,
         effect=Effect.IDEMPOTENT,
         run=partial(run, settings),
+        cache_s=None,
     )

@@ -11,6 +11,7 @@ from umbel_client.cli import (
     serving,
     showing,
     submitting,
+    tools,
 )
 from umbel_client.cli.base import main
 
@@ -23,6 +24,7 @@ for module in (
     conversing,
     control,
     declaring,
+    tools,
     serving,
     doctor,
 ):
