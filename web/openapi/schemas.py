@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from web.openapi.document import Document, Unusable
-from worker.tools.checking import BROKEN, compiled
+from worker.tools.checking import SCHEMA_ERRORS, compiled
 
 #: Schemas an operation may consist of, all it refers to included.
 PARTS_MAX = 2000
@@ -29,6 +29,7 @@ class Schemas:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._names: dict[str, str] = {}
+        self._inside: list[str] = []
         self._left = PARTS_MAX
         self.definitions: dict[str, Any] = {}
 
@@ -47,7 +48,8 @@ class Schemas:
             raise Unusable("a schema is expected where there is something else")
         found: dict[str, Any] = {}
         if isinstance(schema.get("$ref"), str):
-            found["$ref"] = f"#/$defs/{self._defined(schema['$ref'])}"
+            if schema["$ref"] not in self._inside:  # what leads into itself is anything there: the other side checks it
+                found["$ref"] = f"#/$defs/{self._defined(schema['$ref'])}"
             if self._document.is_30:  # what stands beside a reference does not count there
                 return found
         for key, value in schema.items():
@@ -81,8 +83,10 @@ class Schemas:
         if reference not in self._names:
             wanted = re.sub(r"[^A-Za-z0-9_.-]", "_", reference.rpartition("/")[2]) or "part"
             name = _free(wanted, self._names.values())
-            self._names[reference] = name  # before it is read: it may lead into itself
+            self._names[reference] = name
+            self._inside.append(reference)
             self.definitions[name] = self.alone(self._document.at(reference))
+            self._inside.pop()
         return self._names[reference]
 
     @staticmethod
@@ -103,6 +107,6 @@ def _free(wanted: str, taken: Iterable[str]) -> str:
 def _matches_in_linear_time(pattern: Any) -> bool:
     try:
         compiled({"pattern": pattern})
-    except BROKEN:
+    except SCHEMA_ERRORS:
         return False  # the other side checks it anyway
     return True

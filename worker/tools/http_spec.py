@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from config.known import SHORTEST
 from models.tasks import Effect
 from worker.tools import BUILT_IN
-from worker.tools.checking import BROKEN, compiled
+from worker.tools.checking import SCHEMA_ERRORS, Expanded, compiled
 from worker.tools.headers import CREDENTIALS, is_free, is_plain
 
 #: What every provider of models takes as a name; two underscores together are left to the tools of MCP servers.
@@ -225,13 +225,16 @@ def check_parameters(schema: dict[str, Any]) -> None:
         raise ValueError('the schema must be of an object: {"type": "object", "properties": …}')
     if strange := [name for name in properties if not _VARIABLE.fullmatch(name)]:
         raise ValueError(f"{strange[0][:100]!r} can't be the name of an argument")
+    if "2020-12" not in str(schema.get("$schema", "2020-12")):
+        raise ValueError("a schema is one of draft 2020-12")
     try:
         if len(json.dumps(schema)) > SCHEMA_MAX:
             raise ValueError(f"the schema is longer than {SCHEMA_MAX} characters")
+        Expanded(schema).check()
         compiled(schema)
     except RecursionError:
         raise ValueError("the schema is nested too deeply") from None
-    except BROKEN as error:
+    except SCHEMA_ERRORS as error:
         raise ValueError(f"not a usable JSON schema: {(str(error).splitlines() or [''])[0][:300]}") from None
 
 

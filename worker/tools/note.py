@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from config.known import known_to
 from models.errors import Conflict
 from models.repositories import memory
 from models.scope import AccountScope
@@ -64,7 +65,7 @@ async def run(shelf: Shelf | None, args: NoteArguments, call: ToolCall) -> Any:
     if args.action == "delete":
         await shelf.store.submit(shelf.scope.account_id, lambda connection: memory.delete(connection, *where, key))
         return {"deleted": key}
-    note = (key, redact(args.text or ""), call.idempotency_key)
+    note = (key, redact(args.text or "", known_to(shelf.scope.account_id)), call.idempotency_key)
     try:
         await shelf.store.submit(shelf.scope.account_id, lambda connection: memory.save(connection, *where, *note))
     except Conflict as error:

@@ -1,7 +1,7 @@
 """Removes what looks like a secret from whatever is recorded or shown of a tool call."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 MASK = "[redacted]"
@@ -40,8 +40,25 @@ def redact(value: Any, known: Iterable[str] = ()) -> Any:
         value: any JSON value.
         known: secrets by value, masked wherever they occur.
     """
-    secrets = tuple(secret for secret in known if len(secret) >= 4)
-    return _redact(value, secrets)
+    return _redact(value, _occurring(value, known))
+
+
+def _occurring(value: Any, known: Iterable[str]) -> tuple[str, ...]:
+    """Those of the secrets that are in the value at all, the longest first; of hundreds there is rarely one."""
+    whole = "\n".join(_texts(value))
+    return tuple(sorted({each for each in known if len(each) >= 4 and each in whole}, key=len, reverse=True))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield str(name)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _redact(value: Any, known: tuple[str, ...]) -> Any:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
 from worker.tools import BUILT_IN
+from worker.tools.checking import Expanded
 from worker.tools.http_spec import NAME, NAME_MAX
 from worker.workflows.agent.files import FILES_MAX, GivenFile, check_files
 
@@ -19,7 +20,6 @@ UNSAFE = "unsafe"
 REMOTE = re.compile(r"[^.\s]{1,100}\.\S{1,200}")
 SCHEMA_MAX = 50_000
 SECONDS_MAX = 30 * 86_400
-EXPANDED_MAX = 10_000
 
 
 class _Strict(BaseModel):
@@ -118,53 +118,9 @@ def _check(schema: dict[str, Any]) -> None:
     try:
         if len(json.dumps(schema)) > SCHEMA_MAX:
             raise ValueError(f"the schema is longer than {SCHEMA_MAX} characters")
-        _Expanded(schema).check()
+        Expanded(schema).check()
         jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions())
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, TypeError) as error:
         raise ValueError(f"not a usable JSON schema: {str(error).splitlines()[0][:300]}") from None
     except RecursionError:
         raise ValueError("the schema is nested too deeply") from None
-
-
-class _Expanded:
-    """A schema with its references put in place, which is how models are given it: finite, and not too large."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        given = schema.get("$defs")
-        self._definitions: dict[str, Any] = given if isinstance(given, dict) else {}
-        self._body = {key: value for key, value in schema.items() if key != "$defs"}
-        self._sizes: dict[str, int] = {}
-        self._inside: list[str] = []
-
-    def check(self) -> None:
-        for name in self._definitions:
-            self._definition(name)
-        if self._size(self._body) > EXPANDED_MAX:
-            raise ValueError(f"the schema has more than {EXPANDED_MAX} parts once its $defs are put in place")
-
-    def _size(self, part: Any) -> int:
-        if isinstance(part, list):
-            return 1 + sum(map(self._size, part))
-        if not isinstance(part, dict):
-            return 1
-        reference = part.get("$ref")
-        referred = self._definition(_name(reference)) if isinstance(reference, str) else 0
-        return 1 + referred + sum(map(self._size, part.values()))
-
-    def _definition(self, name: str) -> int:
-        if name in self._inside:
-            raise ValueError(f"$defs may not refer to themselves ({name[:100]})")
-        if name not in self._definitions:
-            raise ValueError(f"a $ref must name one of the schema's own $defs; there is no {name[:100]!r}")
-        if name not in self._sizes:
-            self._inside.append(name)
-            self._sizes[name] = self._size(self._definitions[name])
-            self._inside.pop()
-        return self._sizes[name]
-
-
-def _name(reference: str) -> str:
-    name = reference.removeprefix("#/$defs/")
-    if name == reference:
-        raise ValueError(f"a $ref must name one of the schema's own $defs, not {reference[:100]!r}")
-    return name
