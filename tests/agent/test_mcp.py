@@ -20,10 +20,11 @@ SERVER = Path(__file__).parent.parent / "mcp" / "server.py"
 
 @pytest.fixture
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Path:
-    """A file with one server, `lab`."""
+    """A file with two servers: `lab`, and `old`, which knows the protocol before 2026-07-28 only."""
     file = tmp_path / "servers.json"
     lab = {"command": sys.executable, "args": [str(SERVER)], "effects": {"echo": "pure"}}
-    file.write_text(json.dumps({"mcpServers": {"lab": lab}}))
+    old = {"command": sys.executable, "args": [str(SERVER), "--legacy"], "effects": {"ask_at_once": "idempotent"}}
+    file.write_text(json.dumps({"mcpServers": {"lab": lab, "old": old}}))
     monkeypatch.setattr(mcp, "get_settings", lambda: settings.model_copy(update={"mcp_servers": str(file)}))
     return file
 
@@ -83,7 +84,7 @@ async def test_a_servers_tool_waits_for_approval_under_any_of_its_names(
         assert "text" in question.request["schema"]["properties"]
 
 
-@pytest.mark.parametrize(("name", "there"), [("lab.nothing", "echo"), ("nowhere.echo", "there are: lab")])
+@pytest.mark.parametrize(("name", "there"), [("lab.nothing", "echo"), ("nowhere.echo", "there are: lab, old")])
 async def test_an_unknown_server_or_tool_fails_the_task_naming_those_there_are(
     lab: Lab, quick: Settings, ledger: Ledger, servers: Path, name: str, there: str
 ) -> None:
@@ -91,3 +92,64 @@ async def test_an_unknown_server_or_tool_fails_the_task_naming_those_there_are(
     task = await carry_out(lab, quick, model, ledger, tools=(name,))
     assert (task.status, task.error["code"]) == ("failed", "mcp_unknown_tool")
     assert there in task.error["message"] and model.asked == []
+
+
+def open_question(lab: Lab) -> Any:
+    (question,) = lab.database.run(lambda c: approvals.open_questions(c, lab.scope, None, 50))
+    return question
+
+
+def say(lab: Lab, question: Any, verdict: Any, args: dict[str, Any] | None = None) -> None:
+    seen = question.request["args_hash"] if verdict == "answer" else None
+    reply = approvals.Reply(verdict, args_hash=seen, args=args)
+    lab.database.run(lambda c: approvals.answer(c, lab.scope, question.place, reply))
+
+
+async def test_a_server_that_asks_parks_the_run_until_a_person_has_answered(
+    lab: Lab, quick: Settings, ledger: Ledger, servers: Path
+) -> None:
+    model = script(Call("lab__ask"), "blue it is")
+    async with running_engine(quick, flows(model, ledger, tools=("lab.ask",))) as engine:
+        task = lab.submit("agent")
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        assert lab.task(task).waiting["reason"] == "input"
+        question = open_question(lab)
+        assert (question.kind, question.request["tool"]) == ("input", "lab__ask")
+        assert question.request["args"]["question"] == "Which colour?"
+        assert question.request["schema"]["properties"] == {"c": {"type": "string"}}
+        say(lab, question, "answer", {"c": "blue"})
+        assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+    assert "blue after state-1" in json.dumps(model.told())
+    assert model.steps_asked == [1, 2]
+    steps = list(lab.steps(task))
+    assert steps[2:5] == ["tool:1:lab__ask", "ask:tool:1:lab__ask:1", "tool:1:lab__ask:2"]
+    assert lab.types(task).count("tool.completed") == 1
+    assert lab.dense(task)
+
+
+async def test_a_server_of_the_old_protocol_is_called_again_with_the_answer(
+    lab: Lab, quick: Settings, ledger: Ledger, servers: Path
+) -> None:
+    model = script(Call("old__ask_at_once"), "done")
+    async with running_engine(quick, flows(model, ledger, tools=("old.ask_at_once",))) as engine:
+        task = lab.submit("agent")
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        assert open_question(lab).request["args"]["question"] == "Really?"
+    async with running_engine(quick, flows(model, ledger, tools=("old.ask_at_once",))) as engine:
+        say(lab, open_question(lab), "answer", {"sure": True})
+        assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+    assert "accept" in json.dumps(model.told())
+
+
+async def test_a_question_a_person_rejects_is_declined_and_one_nobody_can_answer_is_told_to_the_model(
+    lab: Lab, quick: Settings, ledger: Ledger, servers: Path
+) -> None:
+    model = script([Call("lab__ask", id="a"), Call("lab__ask", {"strange": True}, id="b")], "then not")
+    async with running_engine(quick, flows(model, ledger, tools=("lab.ask",))) as engine:
+        task = lab.submit("agent")
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        say(lab, open_question(lab), "reject")
+        assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+    told = [json.dumps(each) for each in model.told()]
+    assert "declined" in told[0]
+    assert "mcp_input_required" in told[1]

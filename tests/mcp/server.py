@@ -21,6 +21,7 @@ from mcp_types import (
     CallToolResult,
     ElicitRequest,
     ElicitRequestFormParams,
+    ElicitRequestURLParams,
     EmbeddedResource,
     ImageContent,
     InputRequiredResult,
@@ -154,14 +155,19 @@ def made(options: argparse.Namespace) -> MCPServer:
         return str(subprocess.Popen(["sleep", "1000"]).pid)
 
     @server.tool()
-    async def ask(ctx: Context) -> str | InputRequiredResult:
-        """Ask for a colour, then say it."""
+    async def ask(ctx: Context, strange: bool = False) -> str | InputRequiredResult:
+        """Ask for a colour, then say it; or ask in a way that nobody can answer."""
+        if strange:
+            nowhere = ElicitRequestURLParams(message="Go there", url="file:///etc/passwd")
+            return InputRequiredResult(input_requests={"it": ElicitRequest(params=nowhere)})
         if ctx.input_responses is None:
             form = ElicitRequestFormParams(
                 message="Which colour?", requested_schema={"type": "object", "properties": {"c": {"type": "string"}}}
             )
             return InputRequiredResult(input_requests={"colour": ElicitRequest(params=form)}, request_state="state-1")
         answer = ctx.input_responses["colour"]
+        if answer.action != "accept":
+            return f"{answer.action}d"
         return f"{answer.content['c']} after {ctx.request_state}"
 
     @server.tool()

@@ -16,6 +16,7 @@ from config.known import known_to
 from models.errors import CancelPending, LeaseLost
 from models.events import EventType
 from models.tasks import Effect, Waiting
+from worker.agent import elicited
 from worker.agent.asking import ask_person
 from worker.agent.clock import Clock
 from worker.agent.gate import Gate
@@ -23,8 +24,9 @@ from worker.agent.limits import LIMIT_EXCEEDED, Tally
 from worker.context import RunContext
 from worker.errors import Interrupt, Parked, StepFailed, WorkerError
 from worker.journal import StepCall
+from worker.mcp.errors import InputRequired
 from worker.tools.ask_human import AskArguments
-from worker.tools.base import ArgumentsRefused, Tool, ToolCall, ToolError, ToolResult
+from worker.tools.base import Answers, ArgumentsRefused, Tool, ToolCall, ToolError, ToolResult
 from worker.tools.chain import carry_out, clean
 from worker.tools.redact import redact
 
@@ -92,37 +94,69 @@ class JournaledTools(AbstractToolset[Any]):
         return {"note": passed.note, "result": answer} if passed.note else answer
 
     async def _step(self, key: str, tool: Tool, args: Any) -> Any:
-        effect = tool.effect_of(args)
         try:
-            recorded = await self._ctx.step(
-                key,
-                lambda step: self._call(step, tool, args, effect),
-                effect=effect,
-                kind="tool",
-                timeout_s=tool.timeout_s + GRACE_S,
-                data={"tool": tool.name},
-            )
+            return for_model(await self._answered(key, tool, args))
         except StepFailed as error:
             if error.retryable or error.code == LIMIT_EXCEEDED:
                 raise
             return {"error": {"code": error.code, "message": str(error)}}
-        return for_model(recorded)
 
-    async def _call(self, step: StepCall, tool: Tool, args: Any, effect: Effect) -> dict[str, Any]:
+    async def _answered(self, key: str, tool: Tool, args: Any) -> dict[str, Any]:
+        """Return what is recorded of a call, made again with a person's answers while it ends with questions."""
+        answers: Answers | None = None
+        for number in range(1, elicited.ROUNDS_MAX + 1):
+            step = key if number == 1 else f"{key}:{number}"
+            recorded = await self._recorded(step, tool, args, answers)
+            if recorded.get("kind") != elicited.ASKED:
+                return recorded
+            try:
+                said = await elicited.answers(self._ctx, step, tool.name, recorded, self._gate.expires_s)
+            except elicited.NotAskable as error:
+                return error.as_result().as_json()
+            # Without a state of the server's own, every answer so far belongs to the call.
+            before = answers.responses if answers and said.state is None else {}
+            answers = Answers(before | said.responses, said.state)
+        return (
+            elicited.NotAskable(f"{tool.name} asked {elicited.ROUNDS_MAX} times and went on asking")
+            .as_result()
+            .as_json()
+        )
+
+    async def _recorded(self, key: str, tool: Tool, args: Any, answers: Answers | None) -> dict[str, Any]:
+        effect = tool.effect_of(args)
+        recorded: dict[str, Any] = await self._ctx.step(
+            key,
+            lambda step: self._call(step, tool, args, effect, answers),
+            effect=effect,
+            kind="tool",
+            timeout_s=tool.timeout_s + GRACE_S,
+            data={"tool": tool.name},
+        )
+        return recorded
+
+    async def _call(
+        self, step: StepCall, tool: Tool, args: Any, effect: Effect, answers: Answers | None
+    ) -> dict[str, Any]:
         if effect is Effect.UNSAFE:  # cut off, nobody would know whether it happened
             self._clock.check()
-            return await self._carried_out(step, tool, args, effect)
+            return await self._carried_out(step, tool, args, effect, answers)
         async with self._clock.limited():
-            return await self._carried_out(step, tool, args, effect)
+            return await self._carried_out(step, tool, args, effect, answers)
 
-    async def _carried_out(self, step: StepCall, tool: Tool, args: Any, effect: Effect) -> dict[str, Any]:
+    async def _carried_out(
+        self, step: StepCall, tool: Tool, args: Any, effect: Effect, answers: Answers | None
+    ) -> dict[str, Any]:
         account = self._ctx.journal.claim.account_id
         shown = _shown(redact(args.model_dump(mode="json", exclude_unset=True), known_to(account)))
         called = step.event(EventType.TOOL_CALLED, step=step.key, effect=effect, args=shown)
         step.journal.write([], [called])
-        call = ToolCall(tool, args, effect, step.idempotency_key, step.attempt, self._allowed, account_id=account)
+        call = ToolCall(
+            tool, args, effect, step.idempotency_key, step.attempt, self._allowed, account_id=account, answers=answers
+        )
         try:
             result = await carry_out(call)
+        except InputRequired as asked:
+            return elicited.recorded(tool.name, asked.detail["requests"], asked.state)
         except ToolError as error:
             if error.ambiguous and effect is Effect.UNSAFE:
                 raise StepFailed(str(error), code=error.code, ambiguous=True) from error

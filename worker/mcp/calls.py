@@ -1,6 +1,8 @@
 """One call on a connection: it runs in a task of its own, so that whoever waits may leave at any time."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -8,7 +10,15 @@ from typing import Any, cast
 import anyio
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, CallToolResult, InputRequiredResult, InputResponses, RequestParamsMeta
+from mcp_types import (
+    CONNECTION_CLOSED,
+    CallToolResult,
+    ElicitRequestParams,
+    ElicitResult,
+    InputRequiredResult,
+    InputResponses,
+    RequestParamsMeta,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from worker.mcp import errors
@@ -22,6 +32,9 @@ IDEMPOTENCY_KEY = "io.umbel/idempotencyKey"
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 
+
+#: To a server whose question nobody can answer now.
+NOT_NOW = ElicitResult(action="cancel")
 
 _RESPONSES: TypeAdapter[InputResponses] = TypeAdapter(InputResponses)
 
@@ -60,6 +73,7 @@ class Request:
         on_progress: told of progress: how much, of how much, and words.
         resumed: answers to what the server asked on an earlier try.
         sent: whether the server may have received it.
+        asked: what the server asked during the call and nobody had answered before, by key, as the protocol's JSON.
     """
 
     server: str
@@ -72,6 +86,7 @@ class Request:
     sent: bool = False
     began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     limit: asyncio.Timeout | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
 
     async def progressed(self, progress: float, total: float | None, message: str | None) -> None:
         """Grant more time, and tell whoever wants to know."""
@@ -80,6 +95,15 @@ class Request:
             self.limit.reschedule(max(min(now + self.timeout_s, self.began + LONGEST_S), self.limit.when() or 0))
         if self.on_progress is not None:
             await self.on_progress(progress, total, message)
+
+    def answer(self, question: ElicitRequestParams) -> ElicitResult:
+        """Answer a question asked during the call, before 2026-07-28: as was answered to it before, else not at all."""
+        shown = question.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "elicitation_id"})
+        key = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:16]
+        if self.resumed is not None and key in self.resumed.responses:
+            return ElicitResult.model_validate(self.resumed.responses[key])
+        self.asked[key] = {"method": "elicitation/create", "params": shown}
+        return NOT_NOW
 
     @property
     def name(self) -> str:
@@ -107,7 +131,7 @@ class Running:
 
     def __init__(self, client: Client, request: Request) -> None:
         self._client = client
-        self._request = request
+        self.request = request
         self._scope = anyio.CancelScope()
         self._given: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
         self._left = False
@@ -132,10 +156,11 @@ class Running:
             self.abandon()
 
     async def _run(self) -> None:
-        request = self._request
+        request = self.request
+        # Before 2026-07-28 answers are given when the server asks again.
+        resumed = request.resumed if self._client.session.initialize_result is None else None
         with self._scope:
             try:
-                resumed = request.resumed
                 given = await self._client.session.call_tool(
                     request.tool,
                     request.args,

@@ -1,28 +1,25 @@
 """All connections of a process to MCP servers, as the file of servers has them at the moment."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_types import InputRequiredResult
-
 from models.tasks import Effect
 from worker.mcp import errors
-from worker.mcp.answers import Answer, normal
-from worker.mcp.calls import LONGEST_S, Given, OnProgress, Request, Resumed
+from worker.mcp.answers import Answer
+from worker.mcp.calls import LONGEST_S, OnProgress, Request, Resumed
 from worker.mcp.config import Server
 from worker.mcp.connection import Connection, State, Vet
+from worker.mcp.ending import answered, questions
 from worker.mcp.listing import Listed
 from worker.mcp.pacing import Pace
 from worker.mcp.pins import MemoryPins, Pins
 from worker.mcp.tool import McpArguments, McpTool, model_names
 from worker.tools.base import ToolCall, ToolResult
 from worker.tools.checking import Checker
-from worker.tools.redact import redact
 
 #: How often, in seconds of use, the files are looked at.
 LOOK_EVERY_S = 2.0
@@ -120,7 +117,8 @@ class Pool:
 
         async def run(args: McpArguments, call: ToolCall) -> ToolResult:
             key = call.idempotency_key
-            answer = await self.call(server, listed.name, args.root, idempotency_key=key, session=session)
+            said = Resumed(call.answers.responses, call.answers.state) if call.answers else None
+            answer = await self.call(server, listed.name, args.root, idempotency_key=key, session=session, resumed=said)
             return answer.as_result()
 
         return McpTool(
@@ -165,8 +163,9 @@ class Pool:
         await self._look()
         there = self._server(server)
         request = Request(server, tool, args, idempotency_key, timeout_s or there.timeout_s, on_progress, resumed)
-        given = await self._choose(there, session).call(request, self._vet(there, tool))
-        return _answered(request, given, there.secrets)
+        with questions(request, there):
+            given = await self._choose(there, session).call(request, self._vet(there, tool))
+            return answered(request, given, there.secrets)
 
     def _vet(self, server: Server, tool: str) -> Vet:
         async def vet(listing: dict[str, Listed]) -> None:
@@ -292,20 +291,3 @@ def _allowed(server: Server, listing: dict[str, Listed]) -> dict[str, Listed]:
     if server.tools is None:
         return listing
     return {name: listed for name, listed in listing.items() if name in server.tools}
-
-
-def _answered(request: Request, given: Given, secrets: tuple[str, ...]) -> Answer:
-    if isinstance(given, InputRequiredResult):
-        asked = given.model_dump(mode="json", by_alias=True, exclude_none=True).get("inputRequests") or {}
-        message = f"{request.name} needs an answer to {len(asked)} question(s) before it goes on"
-        raise errors.InputRequired(message, redact(asked, secrets), given.request_state)
-    answer = normal(given)
-    if answer.failed:
-        told = answer.text or json.dumps(answer.data)
-        raise errors.ToolFailed(f"{request.name} failed: {redact(told, secrets)[:4000]}")
-    return answer if not secrets else _without(answer, secrets)
-
-
-def _without(answer: Answer, secrets: tuple[str, ...]) -> Answer:
-    parts = [redact(part, secrets) if part.get("text") else part for part in answer.parts]
-    return Answer(parts, redact(answer.data, secrets), answer.failed, answer.truncated)

@@ -18,12 +18,11 @@ from mcp_types import (
     METHOD_NOT_FOUND,
     ElicitRequestParams,
     ElicitResult,
-    ErrorData,
     Implementation,
     ToolListChangedNotification,
 )
 
-from worker.mcp.calls import Given, NotTaken, Request, Running, explained
+from worker.mcp.calls import NOT_NOW, Given, NotTaken, Request, Running, explained
 from worker.mcp.config import Server
 from worker.mcp.http import streamable
 from worker.mcp.listing import Listed, listed
@@ -40,12 +39,6 @@ CHECK_S = 10.0
 LISTEN_AGAIN_S = 5.0
 
 log = logging.getLogger(__name__)
-
-
-async def _nobody_there(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult | ErrorData:
-    # Since 2026-07-28 a question ends the call until it is answered. Before, it was asked during the call, when
-    # nobody is there; without this, servers of either kind would not ask at all.
-    return ElicitResult(action="cancel")
 
 
 class Session:
@@ -157,7 +150,7 @@ class Session:
                 cache=None,
                 message_handler=self._heard,
                 client_info=about,
-                elicitation_callback=_nobody_there,
+                elicitation_callback=self._elicited,
             ) as client:
                 self.tools = await listed(client)
                 self._life.deadline = float("inf")
@@ -235,6 +228,12 @@ class Session:
             await client.session.send_ping()
         else:
             self.tools = await listed(client)
+
+    async def _elicited(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        # Since 2026-07-28 a question ends the call until it is answered. Before, it was asked during the call, without
+        # a word about which one; without this, servers of either kind would not ask at all.
+        running = tuple(self._running)
+        return running[0].request.answer(params) if len(running) == 1 else NOT_NOW
 
     async def _heard(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):

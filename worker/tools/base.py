@@ -128,6 +128,19 @@ class Broken(ToolError):
     code = "tool_broken"
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was answered to a tool that asked before it went on with an earlier try of the same call.
+
+    Attributes:
+        responses: an answer for each key that was asked.
+        state: what the tool wants back with them.
+    """
+
+    responses: dict[str, Any]
+    state: str | None = None
+
+
 @dataclass(slots=True)
 class ToolCall:
     """One call of a tool, as the tool and the middleware see it.
@@ -143,6 +156,7 @@ class ToolCall:
         account_id: whose run it is.
         cached: whether an earlier call's result answered it.
         fresh_s: how long its result may be given again, in seconds; None if its tool leaves that open.
+        answers: what was answered to what the tool asked on the try before.
     """
 
     tool: "Tool"
@@ -155,6 +169,7 @@ class ToolCall:
     account_id: UUID | None = None
     cached: bool = False
     fresh_s: float | None = None
+    answers: Answers | None = None
 
 
 EffectOf = Callable[[Any], Effect]

@@ -70,7 +70,7 @@ async def close() -> None:
 
 def _lifetime(call: ToolCall) -> int:
     """How long a result may be given again, in whole seconds; 0 for never."""
-    if call.account_id is None or call.effect is Effect.UNSAFE:
+    if call.account_id is None or call.answers is not None or call.effect is Effect.UNSAFE:
         return 0
     allowed = call.tool.cache_for(get_settings().tool_cache_s)
     return int(allowed if call.fresh_s is None else min(allowed, call.fresh_s))
