@@ -207,6 +207,17 @@ class Settings(BaseSettings):
     )
     tool_cache_s: int = Field(
         300, ge=0, le=86_400, description="How long results of tools that may be cached are given again; 0: never."
+    telemetry_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",
+        description="Where spans are sent with OTLP over HTTP: `http://127.0.0.1:4318/v1/traces`; empty for nowhere.",
+    )
+    telemetry_headers: SecretStr = Field(
+        SecretStr(""), description="Headers sent along with spans: `Authorization=Bearer ...`; several by comma."
+    )
+    telemetry_sample: float = Field(1.0, ge=0, le=1, description="Share of the tasks whose spans are sent.")
+    telemetry_content: bool = Field(
+        False, description="Send along what models and tools are told and answer. It may be private."
     )
     mcp_servers: str = Field("", description="File of `mcpServers` JSON whose tools agents may use; see [MCP](mcp.md).")
     mcp_row_commands: bool = Field(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import redis.asyncio
 
+from config import telemetry
 from config.settings import Settings, get_settings
 from models.database import connect
 from tasks import dispatch
@@ -55,6 +56,7 @@ class Runtime:
         await llm.close()
         await mcp.close()
         await cache.close()
+        await asyncio.to_thread(telemetry.end)
 
 
 _current: Runtime | None = None
@@ -64,6 +66,7 @@ async def start(capacity: int) -> None:
     """Start this process's runtime on the running loop."""
     global _current
     settings = get_settings()
+    await asyncio.to_thread(telemetry.set_up, settings)
     _current = Runtime(settings, capacity)
     if settings.model:
         await _warm_up()

@@ -21,6 +21,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
+from config import telemetry
 from config.settings import Settings
 from models.base import new_id
 from models.errors import LeaseLost, Malformed, MessagesPending, ModelError, Unavailable
@@ -227,7 +228,8 @@ class Engine:
             raise InputRefused(errors=error.error_count()) from error
         context = RunContext(held.journal, self.settings.timer_inline_s, self._nursery)
         code = await _load(workflow.run)
-        result = await code(context, given)
+        with telemetry.run(held.claim.task_id, held.claim.run_id, workflow.name, held.claim.fence):
+            result = await code(context, given)
         return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
 
     def requested(self, request: runs.Request) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from config import telemetry
 from models.errors import CancelPending, LeaseLost, Malformed
 from models.events import EventType, Frame
 from models.repositories import family
@@ -148,8 +149,10 @@ class Journal:
             await started
             crash.reached(crash.Point.AFTER_START)
         try:
-            async with asyncio.timeout(timeout_s):
-                result = await work(call)
+            with telemetry.step(call.kind, call.key, call.attempt, call.data) as span:
+                async with asyncio.timeout(timeout_s):
+                    result = await work(call)
+                span.took(call.usage, result)
         except TimeoutError:
             message = f"the step took longer than {timeout_s:g} s"
             raise await self.fail(call, StepTimeout(message, retryable=True, ambiguous=True)) from None

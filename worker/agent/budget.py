@@ -16,6 +16,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext as AgentContext
 
+from config import telemetry
 from worker.agent.limits import Tally
 from worker.errors import StepFailed
 from worker.llm.hub import ChainModel
@@ -117,6 +118,7 @@ class BudgetedModel(WrapperModel):
     ) -> AsyncIterator[StreamedResponse]:
         """Ask for a streamed answer."""
         settings = self._budget.reserve(self.wrapped, messages, model_settings, model_request_parameters)
+        telemetry.content("gen_ai.input.messages", lambda: _told(messages))
         async with super().request_stream(messages, settings, model_request_parameters, run_context) as response:
             yield response
 
@@ -134,6 +136,12 @@ def characters_of(messages: Sequence[ModelMessage]) -> int:
     """Return how long messages are, without the instructions each was sent with: only the newest are sent."""
     repeated = sum(len(each.instructions or "") for each in messages if isinstance(each, ModelRequest))
     return len(ModelMessagesTypeAdapter.dump_json(list(messages))) - repeated
+
+
+def _told(messages: list[ModelMessage]) -> Any:
+    from pydantic_ai.models.instrumented import InstrumentationSettings
+
+    return InstrumentationSettings(include_binary_content=False).messages_to_otel_messages(messages)
 
 
 def _price(model: Model, sent: int, answered: int) -> Decimal:

@@ -12,6 +12,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
+from config import telemetry
 from config.known import known_to
 from models.errors import CancelPending, LeaseLost
 from models.events import EventType
@@ -150,6 +151,7 @@ class JournaledTools(AbstractToolset[Any]):
         shown = _shown(redact(args.model_dump(mode="json", exclude_unset=True), known_to(account)))
         called = step.event(EventType.TOOL_CALLED, step=step.key, effect=effect, args=shown)
         step.journal.write([], [called])
+        telemetry.content("gen_ai.tool.call.arguments", shown)
         call = ToolCall(
             tool, args, effect, step.idempotency_key, step.attempt, self._allowed, account_id=account, answers=answers
         )
