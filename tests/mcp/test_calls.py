@@ -185,7 +185,7 @@ async def test_arguments_are_checked_before_anything_is_sent(lab: Lab) -> None:
 
 
 async def test_effects_are_unsafe_unless_the_file_says_otherwise(lab: Lab) -> None:
-    lab.server("one", effect="idempotent", effects={"pid": "pure"})
+    lab.server("one", effects={"pid": "pure"})
     lab.server("two")
     effects = {tool.name: tool.effect_of({}) for tool in await lab.pool().tools(["one.pid", "one.echo", "two.echo"])}
     assert effects == {"one__echo": Effect.IDEMPOTENT, "one__pid": Effect.PURE, "two__echo": Effect.UNSAFE}
@@ -230,8 +230,28 @@ async def test_a_server_that_asks_gets_its_answer_with_the_next_try(lab: Lab, wa
     assert (await call(pool, "ask", options={"resumed": resumed})).text == "blue after state-1"
 
 
-async def test_a_server_that_asks_during_the_call_is_told_that_nobody_is_there(lab: Lab) -> None:
-    lab.server("one", "stdio legacy")
+@pytest.mark.parametrize("way", ["stdio legacy", "http legacy"])
+async def test_a_server_that_asks_during_the_call_is_told_that_nobody_is_there_and_gets_its_answer_when_asked_again(
+    lab: Lab, way: str, tmp_path: Path
+) -> None:
+    lab.server("one", way, effects={"ask_at_once": "idempotent"})
+    pool = lab.pool()
+    with pytest.raises(errors.InputRequired) as caught:
+        await call(pool, "ask_at_once")
+    ((key, asked),) = caught.value.requests.items()
+    assert asked["params"]["message"] == "Really?"
+    resumed = Resumed({key: {"action": "accept", "content": {"sure": True}}})
+    assert (await call(pool, "ask_at_once", options={"resumed": resumed})).text == "accept"
+    # Whose question it is can't be told while another call is under way.
+    other = asyncio.create_task(call(pool, "waiting", file=str(tmp_path / "go")))
+    await until((tmp_path / "go.began").exists)
+    assert (await call(pool, "ask_at_once")).text == "cancel"
+    (tmp_path / "go").touch()
+    await other
+
+
+async def test_a_tool_that_may_not_be_called_twice_goes_on_without_an_answer(lab: Lab) -> None:
+    lab.server("one", "http legacy")
     assert (await call(lab.pool(), "ask_at_once")).text == "cancel"
 
 
