@@ -42,6 +42,8 @@ class EventType(StrEnum):
     APPROVAL_DECIDED = "approval.decided"
     SUBAGENT_STARTED = "subagent.started"
     SUBAGENT_COMPLETED = "subagent.completed"
+    ARTIFACT_CREATED = "artifact.created"
+    ARTIFACT_UPDATED = "artifact.updated"
     HEARTBEAT = "heartbeat"
 
 

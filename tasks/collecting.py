@@ -5,14 +5,16 @@ row refers to, and bytes are deleted only where their row could be.
 """
 
 import logging
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
 
 from config.settings import get_settings
 from models.blobs import BlobStore, open_store
 from models.blobs.incoming import abandoned
 from models.database import Database
 from models.errors import BlobGone, NotFound, StoreUnavailable, Unavailable
-from models.repositories import files, holdings
+from models.repositories import artifacts, files, holdings
 from models.scope import RECONCILER, AccountScope
 from tasks.celery import app
 from tasks.maintenance import database
@@ -36,6 +38,7 @@ def collect() -> int:
     settings = get_settings()
     try:
         expire_files(database(), settings.file_keep_days)
+        expire_artifacts(database(), settings.artifact_keep_days)
         release_idle(database(), settings.blob_grace_s)
         return delete_garbage(database(), store())
     except Unavailable:
@@ -49,14 +52,21 @@ def expire_files(record: Database, days: int) -> None:
     """Delete files kept for so many days; 0 keeps them for ever."""
     while days and (batch := record.run(lambda connection: files.old(connection, RECONCILER, days, BATCH))):
         for account_id, file_id in batch:
-            _delete_file(record, AccountScope(account_id), file_id)
+            _quietly(record, partial(files.delete, scope=AccountScope(account_id), file_id=file_id))
 
 
-def _delete_file(record: Database, scope: AccountScope, file_id: object) -> None:
+def _quietly(record: Database, delete: Callable[[Any], None]) -> None:
     try:
-        record.run(lambda connection: files.delete(connection, scope, file_id))  # type: ignore[arg-type]
+        record.run(delete)
     except NotFound:
-        log.debug("a file was deleted by its owner meanwhile")
+        log.debug("deleted by its owner meanwhile")
+
+
+def expire_artifacts(record: Database, days: int) -> None:
+    """Delete artifacts without a new version for so many days; 0 keeps them for ever."""
+    while days and (batch := record.run(lambda connection: artifacts.old(connection, RECONCILER, days, BATCH))):
+        for account_id, artifact_id in batch:
+            _quietly(record, partial(artifacts.delete, scope=AccountScope(account_id), artifact_id=artifact_id))
 
 
 def release_idle(record: Database, grace_s: float) -> None:

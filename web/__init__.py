@@ -8,6 +8,7 @@ from web import auth, docs, errors, health, requests
 from web.api import (
     agents,
     approvals,
+    artifacts,
     events,
     files,
     mcp_servers,
@@ -37,6 +38,7 @@ APIS = (
     providers,
     mcp_servers,
     files,
+    artifacts,
     models,
     events,
     tickets,

@@ -7,6 +7,7 @@ from typing import Any
 
 from models.tasks import Effect, StepStatus, Waiting
 from worker import approvals, family
+from worker.artifacts import Artifacts, Content, Draft
 from worker.errors import Parked
 from worker.journal import Journal, StepCall
 
@@ -18,6 +19,7 @@ class RunContext:
     journal: Journal
     timer_inline_s: float
     nursery: family.Nursery
+    artifacts: Artifacts | None = None
 
     async def step(
         self,
@@ -88,6 +90,37 @@ class RunContext:
             Parked: one has not ended yet.
         """
         return await family.join_all(self.journal, children)
+
+    async def artifact(
+        self, name: str, type: str, content: Content, *, title: str | None = None, media_type: str | None = None
+    ) -> dict[str, Any]:
+        """Keep something the run made, once; the same name again is its next version.
+
+        Args:
+            name: unique in the task.
+            type: one of `ArtifactType`, such as `code` or `image`.
+            content: text, bytes, or a file to copy.
+            title: for people; the name by default.
+            media_type: by default told by the content and the name.
+
+        Returns:
+            `artifact_id`, `name`, `title`, `type`, `version`, `media_type` and `size` in bytes.
+
+        Raises:
+            StepFailed: it is too large, over the account's quota, or can't be stored now (then retryable).
+        """
+        shelf, draft = self.shelf, Draft(name, type, content, title, media_type)
+        key, told = shelf.key(name), {"name": name, "type": type}
+        kept: dict[str, Any] = await self.step(
+            key, lambda step: shelf.keep(step, draft), effect=Effect.IDEMPOTENT, kind="artifact", data=told
+        )
+        return kept
+
+    @property
+    def shelf(self) -> Artifacts:
+        """Where the run's artifacts go."""
+        assert self.artifacts is not None, "this run was made without a store"
+        return self.artifacts
 
     def report(self, usage: dict[str, Any]) -> None:
         """Set what the run has used in all: the task's `usage` once the run is let go of, however that is."""

@@ -24,14 +24,17 @@ from pydantic import BaseModel, ValidationError
 from config import telemetry
 from config.settings import Settings
 from models.base import new_id
+from models.blobs import open_store
 from models.errors import LeaseLost, Malformed, MessagesPending, ModelError, Unavailable
 from models.events import Frame
+from models.keeping import Keeper, limits_of
 from models.repositories import journal, runs
 from models.repositories.journal import Move, Moved, Write
 from models.repositories.runs import Claim
 from models.scope import ENGINE
 from models.tasks import Status, Waiting
 from worker import crash, outcomes
+from worker.artifacts import Artifacts, Shelf
 from worker.boundary import Boundary
 from worker.context import RunContext
 from worker.errors import InputRefused, Parked, ResultRefused
@@ -104,6 +107,8 @@ class Engine:
         # One object each: operations with the same function go to PostgreSQL together.
         self._claim_all = partial(_claim_all, worker=self.name, lease_s=settings.lease_s)
         self._record_all = partial(_record_all, lease_s=settings.lease_s)
+        blobs = open_store(settings)
+        self._shelf = Shelf(Keeper(store.database, blobs, limits_of(settings)), blobs, settings.file_max_bytes)
         self._claiming: set[UUID] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -226,7 +231,8 @@ class Engine:
             given = workflow.input_model.model_validate(held.claim.input)
         except ValidationError as error:
             raise InputRefused(errors=error.error_count()) from error
-        context = RunContext(held.journal, self.settings.timer_inline_s, self._nursery)
+        artifacts = Artifacts(held.journal, self._shelf)
+        context = RunContext(held.journal, self.settings.timer_inline_s, self._nursery, artifacts)
         code = await _load(workflow.run)
         with telemetry.run(held.claim.task_id, held.claim.run_id, workflow.name, held.claim.fence):
             result = await code(context, given)

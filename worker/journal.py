@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 from config import telemetry
-from models.errors import CancelPending, LeaseLost, Malformed
+from models.errors import BlobGone, CancelPending, LeaseLost, Malformed
 from models.events import EventType, Frame
 from models.repositories import family
 from models.repositories import journal as rows
+from models.repositories.artifacts import NewVersion
 from models.repositories.journal import Hold, LettingGo, Move, Moved, NewEvent, StepWrite, Write
 from models.repositories.runs import Claim, StepRow
 from models.repositories.sessions import Turn
@@ -45,6 +46,7 @@ class StepCall:
         idempotency_key: the same on every try, also after a retry of the task; send it along.
         told: events to be written together with the result, before `step.completed` or `step.failed`.
         usage: what the step used, recorded together with the result or the error.
+        kept: versions of artifacts, written together with the result.
     """
 
     journal: "Journal"
@@ -58,6 +60,7 @@ class StepCall:
     text: TextStream | None = None
     told: list[NewEvent] = field(default_factory=list)
     usage: dict[str, Any] | None = None
+    kept: list[NewVersion] = field(default_factory=list)
     started: "asyncio.Future[tuple[Frame, ...]] | None" = None
 
     async def stream_text(self, model: str) -> TextStream:
@@ -199,13 +202,16 @@ class Journal:
             told = NewEvent(EventType.MODEL_COMPLETED, {"step": call.key, "text": call.text.text, **_used(call)})
             events.insert(0, told)
         try:
-            await self.write([call.state(StepStatus.COMPLETED, result=result, usage=call.usage)], events)
+            done = call.state(StepStatus.COMPLETED, result=result, usage=call.usage)
+            await self.write([done], events, artifacts=call.kept)
         except LeaseLost:
             _raise_if_cancelled(call)
             raise
         except Malformed as error:
             call.told.clear()  # it may be one of these that can't be stored
             raise await self.fail(call, ResultRefused()) from error
+        except BlobGone as error:
+            raise await self.fail(call, StepFailed(str(error), code=error.code, retryable=True)) from error
         crash.reached(crash.Point.AFTER_RESULT)
         return result
 
@@ -230,11 +236,12 @@ class Journal:
         *,
         starting: bool = False,
         child: family.NewChild | None = None,
+        artifacts: Sequence[NewVersion] = (),
     ) -> "asyncio.Future[tuple[Frame, ...]]":
         """Queue a fenced write, with the child it starts if any; its frames are pushed once it is committed."""
         seq = self.hold.seq
         self.hold.seq += len(events)
-        write = Write(self.hold, seq, steps, events, starting)
+        write = Write(self.hold, seq, steps, events, starting, artifacts)
         together: Grouped[tuple[Frame, ...]] | Operation[tuple[Frame, ...]] = Grouped(self.record_all, write)
         if child is not None:
             self.children += 1

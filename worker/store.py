@@ -72,6 +72,11 @@ class Store:
         self._closing = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def database(self) -> Database:
+        """The connections behind it, for work in threads that belongs to no run."""
+        return self._database
+
     def start(self) -> None:
         """Start the threads; call from the loop that will wait for the results."""
         self._loop = asyncio.get_running_loop()

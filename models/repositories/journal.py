@@ -16,9 +16,10 @@ from models import payloads
 from models.errors import CancelPending, LeaseLost, MessagesPending, ModelError
 from models.events import EventType, Frame, frame
 from models.prepared import Prepared
-from models.repositories import sessions
+from models.repositories import artifacts, sessions
+from models.repositories.artifacts import NewVersion
 from models.repositories.sessions import Turn
-from models.scope import SystemScope
+from models.scope import AccountScope, SystemScope
 from models.tasks import TRANSITIONS, Status, StepStatus, Waiting
 
 _RECORD_SQL = """
@@ -205,6 +206,7 @@ class Write:
         steps: states to record; a completed step is never overwritten.
         events: events to append, in order.
         starting: refuse if a cancel was acknowledged, because a new effect would begin.
+        artifacts: versions the steps made.
     """
 
     hold: Hold
@@ -212,6 +214,7 @@ class Write:
     steps: Sequence[StepWrite]
     events: Sequence[NewEvent]
     starting: bool = False
+    artifacts: Sequence[NewVersion] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,9 @@ def record_all(
     Returns:
         For each write the frames to push, or what refused it (LeaseLost, CancelPending).
     """
+    for write in (each for each in writes if each.artifacts):
+        hold = write.hold
+        artifacts.insert(connection, AccountScope(hold.account_id), hold.task_id, hold.run_id, write.artifacts)
     steps = [
         ",".join(_encode_step(connection, n, write.hold, step) for step in write.steps)
         for n, write in enumerate(writes)
@@ -268,6 +274,9 @@ def record_all(
     done = {row.n: row for row in _RECORD(connection, values)}
     outcomes = [_written(connection, write, done.get(n)) for n, write in enumerate(writes)]
     _leave_nothing(outcomes, steps)
+    for outcome, write in zip(outcomes, writes, strict=True):
+        if isinstance(outcome, ModelError) and write.artifacts:
+            raise outcome  # as for large values: only a rollback takes the versions back
     return outcomes
 
 
