@@ -14,6 +14,7 @@ from web.agents import WORKFLOW, filled
 from web.catalogue import check_model
 from web.errors import Invalid
 from web.explain import explain
+from web.given_files import check_files
 from web.schemas.tasks import SubmitTask
 from web.sessions import session_of, with_agent_of
 from web.tools import check_tools
@@ -34,6 +35,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     if body.workflow == WORKFLOW:
         check_tools(given, "input.")
     check_model(body.workflow, given)
+    check_files(given)
     key = idempotency_key()
     return NewTask(
         workflow=body.workflow,

@@ -142,6 +142,17 @@ class Artifacts:
         step.told.append(step.event(kind, step=step.key, **made.told()))
         return made.told()
 
+    async def read(self, sha256: str, size: int) -> bytes:
+        """Return bytes of the account's, whole.
+
+        Raises:
+            StepFailed: the store can't be read now; retryable.
+        """
+        try:
+            return await self._shelf.read(sha256, size)
+        except ModelError as error:
+            raise StepFailed(str(error), code=error.code, retryable=error.retryable) from error
+
     async def _next(self, name: str) -> tuple[UUID, int]:
         # This run is the only writer of its task's artifacts while it holds the lease.
         async with self._counting:

@@ -1,5 +1,6 @@
 """Files an account uploaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -25,6 +26,7 @@ SELECT {_COLUMNS} FROM files WHERE account_id = %(account_id)s
 AND (%(before)s::uuid IS NULL OR id < %(before)s::uuid) AND (%(name)s::text IS NULL OR name = %(name)s)
 ORDER BY id DESC LIMIT %(limit)s
 """
+_THESE = "SELECT id FROM files WHERE account_id = %(account_id)s AND id = ANY(%(ids)s::uuid[])"
 _DELETE = "DELETE FROM files WHERE id = %(id)s AND account_id = %(account_id)s RETURNING sha256"
 _OLD = """
 SELECT account_id, id FROM files WHERE created_at < now() - %(days)s * interval '1 day' ORDER BY id LIMIT %(limit)s
@@ -80,6 +82,12 @@ def type_of(connection: Connection, scope: AccountScope, sha256: str) -> str | N
     """Return the type that the account's first file with these bytes has."""
     found = connection.exec_driver_sql(_TYPE, {"account_id": scope.account_id, "sha256": sha256}).scalar()
     return None if found is None else str(found)
+
+
+def missing(connection: Connection, scope: AccountScope, ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of the ids are no files of the account."""
+    asked = {"account_id": scope.account_id, "ids": [str(each) for each in ids]}
+    return set(ids) - {row[0] for row in connection.exec_driver_sql(_THESE, asked)}
 
 
 def list_files(

@@ -7,6 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from config.settings import Settings
+from models.blobs import open_store, receiving
+from models.keeping import Keeper
+from models.repositories import files as stored
+from models.repositories.files import NewFile
+from models.repositories.holdings import Limits
 from tests.agent.conftest import Call, Lab, script
 from worker import llm
 from worker.testing import running_engine
@@ -52,6 +57,37 @@ async def test_a_model_reads_a_file_of_its_task(lab: Lab, quick: Settings, monke
         assert lab.task(task).status == "succeeded", lab.task(task).error
         assert model.told()[0]["rows"] == [{"a": "1", "b": "2"}]
         assert "'t.csv' (8 bytes)" in str(model.infos[0].function_tools)
+
+
+def uploaded(lab: Lab, settings: Settings, content: bytes) -> str:
+    store, limits = open_store(settings), Limits(10**9, 10)
+    with receiving(store, 10**8) as incoming:
+        incoming.write(content)
+        got = incoming.received()
+        new = NewFile("up.csv", "text/csv", got.size, got.sha256)
+        keeper = Keeper(lab.database, store, limits)
+        return str(keeper.keep(lab.scope, [got], lambda c: stored.insert(c, lab.scope, new, limits)).id)
+
+
+@pytest.mark.stack
+async def test_a_model_reads_an_uploaded_file_and_one_that_is_gone_is_named(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = script(Call("read_file", {"name": "t.csv"}), "read")
+    monkeypatch.setattr(llm, "gateway", lambda: model)
+    async with running_engine(quick, WORKFLOWS) as engine:
+        given = [{"name": "t.csv", "file_id": uploaded(lab, quick, b"a;b\n1;2\n")}]
+        task = lab.submit("agent", {"prompt": "sum it", "files": given})
+        await engine.execute(task.run_id)
+        assert model.told()[0]["rows"] == [{"a": "1", "b": "2"}]
+        large = [{"name": "t.csv", "file_id": uploaded(lab, quick, bytes(BYTES_MAX + 1))}]
+        gone = [{"name": "t.csv", "file_id": str(task.id)}]
+        for files, why in ((large, "larger than"), (gone, "is gone")):
+            task = lab.submit("agent", {"prompt": "sum it", "files": files})
+            await engine.execute(task.run_id)
+            error = lab.task(task).error
+            assert error is not None
+            assert (error["code"], why in error["message"]) == ("input_refused", True)
 
 
 @pytest.mark.stack

@@ -154,6 +154,13 @@ async def test_a_packed_answer_is_unpacked_up_to_the_limit(server: Server) -> No
             await ask(tool, server.url())
 
 
+async def test_a_binary_answer_is_attached_and_not_called_text(server: Server) -> None:
+    server.answers = [web.Response(body=b"\x89PNG\r\n\x1a\n\0", headers={"Content-Type": "image/png; q=1"})]
+    result = await ask(http_request(server.guard()), server.url())
+    assert (result.data["body"], result.data["bytes"]) == (None, 9)
+    assert [(each.media_type, each.content[:4]) for each in result.files] == [("image/png", b"\x89PNG")]
+
+
 async def test_an_answer_in_any_encoding_is_text(server: Server) -> None:
     server.answers = [
         web.Response(body="grün".encode("latin-1"), headers={"Content-Type": "text/plain; charset=latin-1"}),

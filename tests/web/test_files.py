@@ -217,6 +217,19 @@ def test_a_large_file_goes_through_gunicorn_in_pieces(front: Front, account: Cal
     assert isinstance(part, httpx.Response)
 
 
+def test_a_task_may_name_files_of_its_account_only(client: Client, other_account: Caller) -> None:
+    mine = upload(client, b"a,b").json["id"]
+
+    def submit(file_id: str, **more: Any) -> Any:
+        given = {"prompt": "sum", "files": [{"name": "note", "content": "x"}, {"name": "t", "file_id": file_id}]}
+        return client.post("/v1/tasks", json={"workflow": "agent", "input": given}, **more)
+
+    assert submit(mine).status_code == 202
+    refused = submit(mine, headers=other_account.headers)
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "input.files[1].file_id")
+    assert submit("no-id").status_code == 422
+
+
 # Collecting
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic_ai.exceptions import ModelRetry
@@ -22,12 +23,13 @@ from worker.agent.asking import ask_person
 from worker.agent.clock import Clock
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Tally
+from worker.artifacts import Draft
 from worker.context import RunContext
 from worker.errors import Interrupt, Parked, StepFailed, WorkerError
 from worker.journal import StepCall
 from worker.mcp.errors import InputRequired
 from worker.tools.ask_human import AskArguments
-from worker.tools.base import Answers, ArgumentsRefused, Tool, ToolCall, ToolError, ToolResult
+from worker.tools.base import Answers, ArgumentsRefused, Attachment, Tool, ToolCall, ToolError, ToolResult
 from worker.tools.chain import carry_out, clean
 from worker.tools.redact import redact
 
@@ -155,6 +157,7 @@ class JournaledTools(AbstractToolset[Any]):
         call = ToolCall(
             tool, args, effect, step.idempotency_key, step.attempt, self._allowed, account_id=account, answers=answers
         )
+        call.keep = partial(self._keep, step)
         try:
             result = await carry_out(call)
         except InputRequired as asked:
@@ -166,6 +169,11 @@ class JournaledTools(AbstractToolset[Any]):
         recorded = result.as_json()
         step.told.append(_event(step, result, recorded, {"cached": True} if call.cached else {}))
         return recorded
+
+    async def _keep(self, step: StepCall, number: int, suffix: str, kind: str, each: Attachment) -> dict[str, Any]:
+        """Keep bytes of a tool's result as an artifact named after its step."""
+        name = f"{step.key.replace(':', '-')}-{number}{suffix}"
+        return await self._ctx.shelf.keep(step, Draft(name, kind, each.content, media_type=each.media_type))
 
 
 class Siblings:
@@ -228,6 +236,8 @@ def for_model(recorded: dict[str, Any]) -> Any:
     kind = recorded["kind"]
     if kind == "error":
         return {"error": recorded["error"]}
+    if artifacts := recorded.get("artifacts"):
+        return {"result": recorded[kind], "kept": artifacts, **({"cut": True} if recorded.get("truncated") else {})}
     return recorded[kind] + "\n[cut here: the result is longer]" if recorded.get("truncated") else recorded[kind]
 
 

@@ -1,5 +1,7 @@
 """What tools of MCP servers answer, in one shape whatever the server sent."""
 
+import base64
+import binascii
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from worker.tools.base import ToolResult, data, text
+from worker.tools.base import Attachment, ToolResult, data, text
 
 #: An answer holds at most this many characters; what comes after is cut.
 ANSWER_MAX = 1_000_000
@@ -56,7 +58,17 @@ class Answer:
             result = text(self.text)
         else:
             result = data([_shown(part) for part in self.parts])
-        return result.model_copy(update={"truncated": self.truncated})
+        attached = [] if self.data is not None else list(self._attached())
+        return result.model_copy(update={"truncated": self.truncated, "files": attached})
+
+    def _attached(self) -> Iterator[Attachment]:
+        for place, part in enumerate(self.parts):
+            try:
+                content = base64.b64decode(part.get("data") or "", validate=True)
+            except (binascii.Error, ValueError):  # not what it says it is: shown, if it is small
+                continue
+            if content:
+                yield Attachment(str(part.get("mime_type") or "application/octet-stream")[:100], content, place)
 
 
 def _shown(part: Part) -> Part:

@@ -22,6 +22,15 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Bytes that belong to a result. `part` is their place in its data, where that is a list of parts."""
+
+    media_type: str
+    content: bytes
+    part: int | None = None
+
+
 class ToolResult(BaseModel):
     """What a call gave, in one of three shapes; this is what is recorded and shown to the model.
 
@@ -31,17 +40,24 @@ class ToolResult(BaseModel):
         data: for `data`, any JSON value.
         error: for `error`, with `code` and `message`.
         truncated: whether the size cap cut something off.
+        files: bytes that came with it; kept as artifacts, never recorded.
+        artifacts: what was kept of it, each with `artifact_id`, `name`, `media_type` and `size`.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     kind: Literal["text", "data", "error"]
     text: str | None = None
     data: Any = None
     error: dict[str, Any] | None = None
     truncated: bool = False
+    files: list[Attachment] = []
+    artifacts: list[dict[str, Any]] = []
 
     def as_json(self) -> dict[str, Any]:
         """Return the recorded form, without what is not set; `data` stays even when it is null."""
         value: dict[str, Any] = {"kind": self.kind, self.kind: getattr(self, self.kind)}
+        value |= {"artifacts": self.artifacts} if self.artifacts else {}
         return value | ({"truncated": True} if self.truncated else {})
 
 
@@ -141,6 +157,10 @@ class Answers:
     state: str | None = None
 
 
+#: Keeps an attachment: its number in the result, the ending of its name, its type; returns the artifact.
+KeepOne = Callable[[int, str, str, Attachment], Awaitable[dict[str, Any]]]
+
+
 @dataclass(slots=True)
 class ToolCall:
     """One call of a tool, as the tool and the middleware see it.
@@ -157,6 +177,7 @@ class ToolCall:
         cached: whether an earlier call's result answered it.
         fresh_s: how long its result may be given again, in seconds; None if its tool leaves that open.
         answers: what was answered to what the tool asked on the try before.
+        keep: keeps an attachment of the result as an artifact; None outside of a run.
     """
 
     tool: "Tool"
@@ -170,6 +191,7 @@ class ToolCall:
     cached: bool = False
     fresh_s: float | None = None
     answers: Answers | None = None
+    keep: KeepOne | None = None
 
 
 EffectOf = Callable[[Any], Effect]

@@ -56,7 +56,7 @@ class ResultCache(Middleware):
     async def after(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """Keep the result, unless its tool said that it is soon out of date."""
         seconds = _lifetime(call)
-        if seconds and not result.truncated:
+        if seconds and not result.truncated and not result.artifacts:  # those may be deleted meanwhile
             await _told("SET", _place(call), result.model_dump_json(), "EX", seconds)
         return result
 

@@ -19,6 +19,7 @@ from worker.errors import Interrupt, WorkerError
 from worker.tools.base import Broken, NotPermitted, TimedOut, ToolCall, ToolError, ToolResult, data, text
 from worker.tools.cache import ResultCache
 from worker.tools.hosts import HostBreaker
+from worker.tools.keeping import Keep
 from worker.tools.middleware import Middleware
 from worker.tools.redact import redact
 
@@ -102,7 +103,7 @@ class Cap(Middleware):
 
 #: Outermost first: results pass `Cap` last, so nothing longer than the cap is ever recorded.
 #: What is kept has passed `Redact`, and who may not use a tool gets nothing that was kept.
-CHAIN: tuple[Middleware, ...] = (Cap(), Audit(), Permission(), ResultCache(), Redact(), Trim(), HostBreaker())
+CHAIN: tuple[Middleware, ...] = (Cap(), Audit(), Permission(), ResultCache(), Redact(), Trim(), Keep(), HostBreaker())
 
 
 async def carry_out(call: ToolCall, chain: Sequence[Middleware] = CHAIN) -> ToolResult:
@@ -172,7 +173,7 @@ def _cut(result: ToolResult, longest: int) -> ToolResult:
     encoded = _storable(json.dumps(clean(result.data), ensure_ascii=False, default=str))
     if len(encoded) <= longest:
         return result.model_copy(update={"data": clean(json.loads(encoded))})
-    return ToolResult(kind="text", text=encoded[:longest], truncated=True)
+    return result.model_copy(update={"kind": "text", "text": encoded[:longest], "data": None, "truncated": True})
 
 
 def _storable(value: str) -> str:

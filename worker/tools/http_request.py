@@ -12,8 +12,10 @@ from pydantic import Field, field_validator
 from yarl import URL
 
 from config.settings import get_settings
+from models.blobs.incoming import HEAD
+from models.media import looks_like_text
 from models.tasks import Effect
-from worker.tools.base import Arguments, Refused, Tool, ToolCall, ToolError, Unreachable
+from worker.tools.base import Arguments, Attachment, Refused, Tool, ToolCall, ToolError, ToolResult, Unreachable
 from worker.tools.egress import Forbidden, Guard, connector
 from worker.tools.headers import CREDENTIALS, is_free, is_plain
 
@@ -26,6 +28,9 @@ _SHOWN_HEADERS = (
     *("content-type", "content-language", "last-modified", "etag", "retry-after", "location"),
     "cache-control",
 )
+_BINARY = ("image/", "audio/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream")
+#: Where the bytes of a binary answer are, until they are attached.
+_RAW = "raw"
 
 
 class HttpArguments(Arguments):
@@ -69,14 +74,16 @@ class Request:
     key: str = ""
 
 
-async def run(guard: Guard, args: HttpArguments, call: ToolCall) -> dict[str, Any]:
+async def run(guard: Guard, args: HttpArguments, call: ToolCall) -> dict[str, Any] | ToolResult:
     """Send the request; see `fetch`."""
     request = Request(args.method, _parsed(args.url), args.headers, _body(args.body), key=call.idempotency_key)
-    return await fetch(guard, request)
+    return attached(await fetch(guard, request))
 
 
 async def fetch(guard: Guard, request: Request) -> dict[str, Any]:
     """Send a request, follow up to five redirects, and return `status`, `url`, `headers` and `body`.
+
+    Of an image or another binary answer `body` is null, and its bytes are to be `attached`.
 
     An answer of any status is a result. Names, sizes and times are bounded; proxies and cookies are not used.
 
@@ -91,6 +98,15 @@ async def fetch(guard: Guard, request: Request) -> dict[str, Any]:
         connector=connector(guard), cookie_jar=jar, timeout=timeout, trust_env=False, auto_decompress=False
     ) as session:
         return await _follow(session, guard, request)
+
+
+def attached(answer: dict[str, Any]) -> dict[str, Any] | ToolResult:
+    """Return an answer of `fetch`, with its bytes beside it if it is binary."""
+    raw = answer.pop(_RAW, None)
+    if raw is None:
+        return answer
+    kind = str(answer["headers"].get("content-type", "")).partition(";")[0].strip().lower()
+    return ToolResult(kind="data", data=answer, files=[Attachment(kind, raw)])
 
 
 async def _follow(session: aiohttp.ClientSession, guard: Guard, request: Request) -> dict[str, Any]:
@@ -170,6 +186,9 @@ async def _answer(url: URL, response: aiohttp.ClientResponse, *, read: bool) -> 
     if not read:
         return about
     body, whole = await _read(response)
+    binary = response.headers.get("Content-Type", "").lower().startswith(_BINARY)
+    if whole and binary and not looks_like_text(body[:HEAD]):
+        return about | {"body": None, "bytes": len(body), _RAW: body}
     text = body.decode(_charset(response), errors="replace")
     if whole and "json" in response.headers.get("Content-Type", ""):
         try:

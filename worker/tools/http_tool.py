@@ -17,11 +17,11 @@ from yarl import URL
 from config.known import remember
 from config.settings import get_settings
 from models.tasks import Effect
-from worker.tools.base import ArgumentsRefused, Refused, Tool, ToolCall
+from worker.tools.base import ArgumentsRefused, Refused, Tool, ToolCall, ToolResult
 from worker.tools.checking import Checker
 from worker.tools.egress import Guard
 from worker.tools.headers import CREDENTIALS, is_plain
-from worker.tools.http_request import Request, fetch, place_of
+from worker.tools.http_request import Request, attached, fetch, place_of
 from worker.tools.http_spec import HttpToolDefinition, Place
 
 #: Opens the tool's secret for one call; None if it needs none.
@@ -97,7 +97,7 @@ def _cache_s(definition: HttpToolDefinition) -> float | None:
 
 async def _run(
     guard: Guard, definition: HttpToolDefinition, secret: Opener, args: HttpToolArguments, call: ToolCall
-) -> dict[str, Any]:
+) -> dict[str, Any] | ToolResult:
     """Send the request; see `fetch`.
 
     Raises:
@@ -114,7 +114,7 @@ async def _run(
     if answer["url"] == str(sent.url):
         answer["url"] = str(plain.url)  # as it was before the secret was put in
     call.fresh_s = _fresh_s(answer)
-    return answer
+    return attached(answer)
 
 
 def _fresh_s(answer: dict[str, Any]) -> float | None:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,23 +14,24 @@ _NAME = r"^[^\x00-\x1f\x7f]+$"
 
 
 class GivenFile(BaseModel):
-    """A file: its text as `content`, or any bytes as `base64`."""
+    """A file: its text as `content`, any bytes as `base64`, or the id of an uploaded one as `file_id`."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=255, pattern=_NAME)]
     content: str | None = None
     base64: str | None = None
+    file_id: UUID | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "GivenFile":
-        if (self.content is None) == (self.base64 is None):
-            raise ValueError("give either content or base64")
+        if sum(each is not None for each in (self.content, self.base64, self.file_id)) != 1:
+            raise ValueError("give either content or base64, or the file_id of an uploaded file")
         self.raw()
         return self
 
     def raw(self) -> bytes:
-        """Return the file's bytes.
+        """Return the file's bytes; none for an uploaded one, which only workers read.
 
         Raises:
             ValueError: it is not base64.

@@ -1,33 +1,64 @@
 """Carries out an agent task with the configured models, the built-in tools, and the account's own."""
 
+from collections.abc import Mapping
 from decimal import Decimal
+from uuid import UUID
 
 from config.settings import get_settings
+from models.errors import NotFound
+from models.repositories import files
 from models.scope import AccountScope
 from worker import llm
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
 from worker.agent.registered import http_tools
 from worker.context import RunContext
+from worker.errors import InputRefused
 from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
 from worker.tools.read_file import read_file
 from worker.tools.registry import Registry, built_in
+from worker.workflows.agent.files import BYTES_MAX, GivenFile
 from worker.workflows.agent.schemas import AgentInput, AgentLimits, AgentResult
 
 
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
     model_of = await llm.models_of(ctx.journal.store, ctx.journal.claim.account_id, guard_of)
-    tools = registry(ctx, given).having(*await http_tools(ctx, given.tools))
+    own = registry(ctx, given, await contents(ctx, given.files))
+    tools = own.having(*await http_tools(ctx, given.tools))
     return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, tools))
 
 
-def registry(ctx: RunContext, given: AgentInput) -> Registry:
+async def contents(ctx: RunContext, given: list[GivenFile]) -> dict[str, bytes]:
+    """Return the bytes of a task's files by name, uploaded ones among them.
+
+    Raises:
+        InputRefused: an uploaded file is gone, or they are too large together.
+        StepFailed: the store can't be read now; retryable.
+    """
+    ids = {each.name: each.file_id for each in given if each.file_id}
+    rows = {name: await _uploaded(ctx, file_id) for name, file_id in ids.items()}
+    if sum(row.size for row in rows.values()) + sum(len(each.raw()) for each in given) > BYTES_MAX:
+        raise InputRefused(f"the files are larger than {BYTES_MAX} bytes together; give the task fewer of them")
+    sent = {each.name: each.raw() for each in given}
+    return sent | {name: await ctx.shelf.read(row.sha256, row.size) for name, row in rows.items()}
+
+
+async def _uploaded(ctx: RunContext, file_id: UUID) -> files.FileRow:
+    journal = ctx.journal
+    scope = AccountScope(journal.claim.account_id)
+    try:
+        return await journal.store.read(lambda connection: files.get(connection, scope, file_id))
+    except NotFound:
+        raise InputRefused(f"the uploaded file {file_id} is gone; upload it again") from None
+
+
+def registry(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes]) -> Registry:
     """Return the tools of one task: the built-in ones, those that know it made for it."""
     journal = ctx.journal
     shelf = Shelf(journal.store, AccountScope(journal.claim.account_id), given.agent or "")
-    return built_in().having(note(shelf), read_file({each.name: each.raw() for each in given.files}))
+    return built_in().having(note(shelf), read_file(contents))
 
 
 def assignment(given: AgentInput) -> Assignment:
