@@ -55,13 +55,13 @@ def _whole(result: ToolResult, secrets: Sequence[str]) -> Attachment | None:
     if result.kind == "text":
         text = result.text or ""
         return Attachment("text/plain", redact(text, secrets).encode(errors="replace")) if len(text) > LARGE else None
-    encoded = json.dumps(result.data, ensure_ascii=False, default=str)
-    if len(encoded) <= LARGE:
+    if len(_json(result.data)) <= LARGE:
         return None
-    return Attachment(
-        "application/json",
-        json.dumps(redact(result.data, secrets), ensure_ascii=False, default=str).encode(errors="replace"),
-    )
+    return Attachment("application/json", _json(redact(result.data, secrets)).encode(errors="replace"))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _instead(data: Any, part: int, artifact_id: str) -> Any:
