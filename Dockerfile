@@ -7,6 +7,8 @@ COPY requirements.txt .
 RUN /opt/venv/bin/pip install --require-hashes -r requirements.txt
 
 FROM python:3.11-slim
+# Sandboxes are made with it.
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 umbel \
     && useradd --uid 10001 --gid umbel --home-dir /srv/umbel --no-create-home --shell /usr/sbin/nologin umbel \
     && install --directory --owner umbel --group umbel /var/lib/umbel

@@ -173,8 +173,15 @@ def codes_given_by_name() -> Iterator[str]:
 
 
 def test_every_error_code_is_described() -> None:
-    modules = ("models.errors", "worker.errors", "worker.llm.errors", "web.errors", "local.errors")
-    known = {code for module in modules for code in codes_of(module)}
+    rooms = (
+        "models.errors",
+        "worker.errors",
+        "worker.llm.errors",
+        "worker.sandboxes.errors",
+        "web.errors",
+        "local.errors",
+    )
+    known = {code for module in rooms for code in codes_of(module)}
     known |= set(codes_given_by_name()) | set(errors._HTTP_CODES.values())
     described = set(re.findall(r"^\| `([a-z_]+)` \|", page("errors"), re.MULTILINE))
     assert known - {"", *BASES} <= described
@@ -182,7 +189,7 @@ def test_every_error_code_is_described() -> None:
 
 
 #: Roots of the trees; nothing is ever raised with these codes alone.
-BASES = {"model_error", "worker_error", "local_error"}
+BASES = {"model_error", "worker_error", "local_error", "sandbox_error"}
 
 
 # What readers are told to type, open and follow

@@ -1,0 +1,223 @@
+"""Attacks. Each is first played as a plain process, where it must work, so that its failure inside proves something."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandboxes.conftest import Make, made
+from tests.sandboxes.looking import PYTHON, every_process, processes
+from worker.sandboxes.base import MIB, Backend, Job, Limits, Stopped
+from worker.sandboxes.local import LocalSandbox
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+#: Each prints ESCAPED if it worked. `{port}` is a listener of this machine, `{canary}` a file everybody here may read.
+ATTACKS = {
+    "connects to this machine": "import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
+    "sees network interfaces": "import socket; assert len(socket.if_nameindex()) > 1",
+    "reads a file": "open('{canary}').read()",
+    "reads a file over a symlink": "import os; os.symlink('{canary}', 'l'); open('l').read()",
+    "reads a file over ..": "open('../' * 20 + '{canary}'[1:]).read()",
+    "reads a file over /proc/1/root": "open('/proc/{pid}/root{canary}').read()",
+    "reads users": "open('/etc/passwd').read()",
+    "sees processes": "import os; os.stat('/proc/{pid}')",
+    "reads an environment": "assert b'PATH' in open('/proc/{pid}/environ', 'rb').read()",
+    "signals a process": "import os; os.kill({pid}, 0)",
+    "writes beside its work": "open('/var/tmp/{mark}', 'w')",
+    "writes to the system": "open('/usr/{mark}', 'w')",
+    "writes to devices": "open('/dev/{mark}', 'w')",
+    "traces a process": (
+        "import ctypes, os, time; child = os.fork()\n"
+        "if not child: time.sleep(5); os._exit(0)\n"
+        "failed = ctypes.CDLL(None).ptrace(16, child, 0, 0); os.kill(child, 9); assert not failed"
+    ),
+    "makes a device": "import os, stat; os.mknod('d', 0o600 | stat.S_IFBLK, os.makedev(7, 0)); os.unlink('d')",
+    "becomes root": "import os; os.setuid(0)",
+    "gives files away": "import os; open('f', 'w').close(); os.chown('f', 1234, 1234)",
+    "changes its root": "import os; os.chroot('.')",
+    "makes a user namespace": (
+        "import ctypes, os; assert not ctypes.CDLL(None).unshare(0x10000000) and os.path.exists('/proc/self/uid_map')"
+    ),
+    "mounts": (
+        "import ctypes, os\nif os.fork():\n assert os.waitstatus_to_exitcode(os.wait()[1]) == 0\nelse:\n"
+        " c = ctypes.CDLL(None); os._exit(bool(c.unshare(0x10020000) or c.mount(b't', b'/mnt', b'tmpfs', 0, None)))"
+    ),
+    "opens a raw link": "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+    "talks to the kernel": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    "holds memory nobody counts": "import os; os.memfd_create('hidden')",
+    "reads its neighbour's memory": "import os; os.memfd_create('x'); open('/proc/{pid}/mem', 'rb')",
+    "runs more often than it may": (
+        "import os, time\nfor n in range(150):\n if not os.fork(): time.sleep(2); os._exit(0)"
+    ),
+    "raises its limits": "import resource as r; r.setrlimit(r.RLIMIT_CORE, (1, 1))",
+    "takes a larger disk": "f = open('big', 'wb')\nfor n in range(40): f.write(bytes(2**20)); f.flush()",
+    "fills the shared memory": (
+        "f = open('/dev/shm/{mark}', 'wb')\nfor n in range(40): f.write(bytes(2**20)); f.flush()"
+    ),
+}
+#: They need what a plain user does not have, so only root can play them outside.
+ROOTS = {
+    "makes a device", "becomes root", "gives files away", "changes its root", "opens a raw link",
+    "writes to the system", "writes to devices", "reads an environment", "reads a file over /proc/1/root",
+    "reads its neighbour's memory", "mounts", "makes a user namespace",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[dict[str, object]]:
+    """What attacks aim at: a listener, a file and a process of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, subprocess.Popen(["sleep", "1000"]) as victim:
+        canary = Path(f"/var/tmp/umbel-canary-{uuid.uuid4().hex}")
+        canary.write_text("secret")
+        yield {
+            "port": listener.getsockname()[1],
+            "canary": canary,
+            "pid": victim.pid,
+            "mark": f"umbel-{uuid.uuid4().hex}",
+        }
+        victim.kill()
+        canary.unlink()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plain")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_an_attack_that_works_outside_fails_inside(
+    name: str, small: LocalSandbox, told: dict[str, object], plain: Path
+) -> None:
+    attack = ATTACKS[name]
+    for word, value in told.items():
+        attack = attack.replace(f"{{{word}}}", str(value))
+    attack += "\nprint('ESCAPED')"
+    if os.geteuid() == 0 or name not in ROOTS:
+        outside = subprocess.run([PYTHON, "-c", attack], cwd=plain, capture_output=True, text=True, check=False)
+        assert outside.stdout == "ESCAPED\n", outside.stderr
+    for place in ("/dev/shm", "/var/tmp", "/usr", "/dev"):
+        Path(place, str(told["mark"])).unlink(missing_ok=True)
+    inside = await small.run(Job(code=attack))
+    assert b"ESCAPED" not in inside.stdout
+    assert inside.code != 0
+    assert inside.stopped is None
+    left = [
+        place for place in ("/dev/shm", "/var/tmp", "/usr", "/dev", "/tmp") if Path(place, str(told["mark"])).exists()
+    ]
+    assert left == []
+
+
+async def test_a_fork_bomb_is_ended_and_the_sandbox_goes_on(make: Make) -> None:
+    sandbox = await make(wall_s=1, processes=40)
+    bomb = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
+    done = await sandbox.run(Job(code=bomb))
+    assert done.stopped is Stopped.WALL
+    assert (await sandbox.run(Job(shell="echo alive; ls /proc | grep -c '^[0-9]'"))).stdout.startswith(b"alive\n")
+
+
+async def test_a_fork_bomb_in_one_sandbox_does_not_take_the_processes_of_another(make: Make) -> None:
+    one, other = await make(wall_s=1, processes=40), await make(processes=40)
+    begun = asyncio.Event()
+    bomb = "import os\nprint('begun', flush=True)\nwhile True:\n try: os.fork()\n except OSError: pass"
+    running = asyncio.create_task(one.run(Job(code=bomb), lambda *_: begun.set()))
+    await asyncio.wait_for(begun.wait(), 20)
+    forks = "import os\nfor n in range(20):\n if not os.fork(): os._exit(0)\n os.wait()\nprint('twenty')"
+    assert (await other.run(Job(code=forks))).stdout == b"twenty\n"
+    await running
+
+
+async def test_memory_shared_out_among_many_processes_is_counted_together(make: Make) -> None:
+    sandbox = await make(memory=100 * MIB, wall_s=10)
+    code = (
+        "import os, time\nfor n in range(10):\n if not os.fork(): x = b'x' * (20 << 20); time.sleep(60)\ntime.sleep(60)"
+    )
+    assert (await sandbox.run(Job(code=code))).stopped is Stopped.MEMORY
+
+
+async def test_cpu_time_shared_out_among_children_is_counted_together(make: Make) -> None:
+    sandbox = await make(cpu_s=0.4, wall_s=20)
+    burn = (
+        "import os, time\nwhile True:\n if not os.fork():\n"
+        "  while time.process_time() < 0.05: pass\n  os._exit(0)\n os.wait()"
+    )
+    assert (await sandbox.run(Job(code=burn))).stopped is Stopped.CPU
+
+
+async def test_a_daemon_that_hides_from_its_parent_does_not_outlive_the_run(make: Make) -> None:
+    sandbox = await make()
+    daemon = (
+        "import os, signal, sys, time\n"
+        "for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)\n"
+        "if os.fork(): sys.exit()\nos.setsid()\nif os.fork(): os._exit(0)\n"
+        "os.closerange(0, 3)\nwhile True: time.sleep(1)"
+    )
+    before = processes(sandbox)
+    assert (await sandbox.run(Job(code=daemon))).stopped is None
+    assert processes(sandbox) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV])
+async def test_what_watches_over_the_limits_can_not_be_signalled_from_inside(shared: LocalSandbox, number: int) -> None:
+    done = await shared.run(Job(code=f"import os; os.kill(1, {int(number)}); print('sent')"))
+    assert done.stdout == b"sent\n"
+    assert (await shared.run(Job(shell="echo alive"))).stdout == b"alive\n"
+
+
+@pytest.mark.parametrize("file", ["mem", "fd/0", "environ", "cwd/x", "root/x", "maps"])
+async def test_what_watches_over_the_limits_can_not_be_looked_into(shared: LocalSandbox, file: str) -> None:
+    done = await shared.run(Job(code=f"open('/proc/1/{file}', 'rb').read(1); print('ESCAPED')"))
+    assert b"PermissionError" in done.stderr
+
+
+async def test_a_program_with_the_right_to_become_root_does_not(backend: Backend) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make such a program")
+    program = Path(f"/var/tmp/umbel-setuid-{uuid.uuid4().hex}")
+    shutil.copy("/usr/bin/id", program)
+    program.chmod(0o4755)
+    try:
+        outside = subprocess.run([program, "-u"], user=12345, capture_output=True, check=True)
+        assert outside.stdout == b"0\n"
+        sandbox = await made(backend, Limits(), id=program)
+        assert (await sandbox.run(Job(argv=["/opt/id", "-u"]))).stdout == b"65534\n"
+        await sandbox.destroy()
+    finally:
+        program.unlink()
+
+
+async def test_a_flood_of_output_is_cut_and_costs_no_more_than_its_limit(make: Make) -> None:
+    sandbox = await make(output=100_000)
+    done = await sandbox.run(Job(shell="yes & yes >&2 & wait"))
+    assert done.stopped is Stopped.OUTPUT
+    assert len(done.stdout) + len(done.stderr) == 100_000
+
+
+async def test_nothing_is_left_when_who_made_it_is_killed(backend: Backend, tmp_path: Path) -> None:
+    program = f"""
+import asyncio, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.sandboxes.looking import backend_here, processes
+from worker.sandboxes.base import Job, Wanted
+async def main():
+    sandbox = await backend_here({backend.name!r}).create(Wanted())
+    hear = lambda *_: print(sorted(processes(sandbox)), flush=True)
+    await sandbox.run(Job(shell="setsid sleep 1000 & echo begun; sleep 1000"), hear)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        alive = set(eval(worker.stdout.readline()))
+        assert len(alive) >= 4
+        worker.kill()
+    async with asyncio.timeout(10):
+        while alive & set(every_process()):
+            await asyncio.sleep(0.01)
