@@ -229,6 +229,18 @@ class Settings(BaseSettings):
         description="Where web_search asks: `https://api.tavily.com/search`, or whatever speaks its protocol.",
     )
     search_key: SecretStr = Field(SecretStr(""), description="Key of the search service.")
+    sandbox: Literal["auto", "bubblewrap", "none"] = Field(
+        "auto",
+        description="How code of users and models is kept in; `none`: it is refused. See [Sandboxes](sandboxes.md).",
+    )
+    sandbox_max: int = Field(16, ge=1, le=900, description="Sandboxes a worker process may have at once.")
+    sandbox_warm: int = Field(1, ge=0, le=64, description="Sandboxes started ahead, once a worker has needed one.")
+    sandbox_idle_s: float = Field(300, gt=0, description="A task's sandbox unused for this long is ended.")
+    sandbox_memory_mb: int = Field(512, ge=32, description="MiB the processes of a sandbox may use together.")
+    sandbox_disk_mb: int = Field(128, ge=1, description="MiB the work directory of a sandbox may hold, in memory.")
+    sandbox_first_uid: int = Field(
+        1_990_000_000, ge=1, description="A worker that is root starts sandboxes as a thousand users from this one on."
+    )
     crash_point: str = Field(
         "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
     )

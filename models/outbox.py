@@ -39,3 +39,4 @@ class WorkerSeen(Base):
     capacity: Mapped[int]
     version: Mapped[str] = mapped_column(Text)
     models: Mapped[JsonObject | None]
+    sandbox: Mapped[JsonObject | None]

@@ -11,7 +11,7 @@ from config import telemetry
 from config.settings import Settings, get_settings
 from models.database import connect
 from tasks import dispatch
-from worker import http, llm, mcp
+from worker import http, llm, mcp, sandboxes
 from worker.engine import Engine
 from worker.events import Publisher
 from worker.heartbeat import Heartbeat
@@ -57,6 +57,7 @@ class Runtime:
         await mcp.close()
         await cache.close()
         await asyncio.to_thread(telemetry.end)
+        await sandboxes.close()
 
 
 _current: Runtime | None = None

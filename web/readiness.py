@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 from config.settings import Settings
 from models.database import Database
-from models.repositories import health
+from models.repositories import health, workers
 from models.scope import SystemScope
 from models.versions import newest_migration
 from tasks import dispatch
@@ -43,6 +43,7 @@ class Readiness:
             "redis": _Bounded(self._check_redis),
             "workers": _Bounded(self._check_workers),
             "queue": _Bounded(self._check_queue),
+            "sandboxes": _Bounded(self._check_sandboxes),
             "migrations": _Bounded(self._check_migrations),
         }
         self._lock = threading.Lock()
@@ -94,6 +95,14 @@ class Readiness:
             cure = "start a worker; accepted tasks wait until then"
             return _bad(f"none seen within {health.SEEN_WITHIN_S} s", cure) | numbers
         return _good(f"{alive.processes} alive, {alive.running} of {alive.capacity} places taken") | numbers
+
+    def _check_sandboxes(self) -> Outcome:
+        told = self._database.run(lambda connection: workers.sandboxes(connection, CHECKS))
+        without = [each["detail"] for each in told if not each["backend"]]
+        if without:
+            cure = "do what it says on that worker, and restart it; until then tasks that run code fail"
+            return _bad(without[0], cure)
+        return _good(told[0]["detail"] if told else "no worker has told yet")
 
     def _check_queue(self) -> Outcome:
         backlog = self._database.run(lambda connection: health.backlog(connection, CHECKS))

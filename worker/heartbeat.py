@@ -14,6 +14,7 @@ from models import pubsub
 from models.errors import ModelError
 from models.repositories import runs, workers
 from models.scope import ENGINE
+from worker import sandboxes
 from worker.engine import Engine
 from worker.llm.providers import catalogue
 from worker.llm.published import Published, publish
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Two coroutines beside the engine: one ticks, one listens for notices that cut a tick short."""
+    """Coroutines beside the engine: one ticks, one hears notices that cut a tick short, one tells of sandboxes."""
 
     def __init__(self, engine: Engine, client: "redis.asyncio.Redis", capacity: int) -> None:
         self._engine = engine
@@ -37,14 +38,15 @@ class Heartbeat:
         self._renewed_at = self._seen_at = 0.0
 
     def start(self) -> None:
-        """Start both coroutines on the running loop."""
+        """Start its coroutines on the running loop."""
         self._tasks = [
             asyncio.create_task(self._tick_forever(), name="heartbeat"),
             asyncio.create_task(self._listen_forever(), name="control"),
+            asyncio.create_task(self._tell_sandbox(), name="sandbox"),
         ]
 
     async def stop(self) -> None:
-        """Stop both and sign off."""
+        """Stop them and sign off."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -83,6 +85,15 @@ class Heartbeat:
             held = len(engine.held)
             seen = partial(_seen, name=engine.name, running=held, capacity=self._capacity, models=self._models)
             await engine.store.read(seen)
+
+    async def _tell_sandbox(self) -> None:
+        told = (await sandboxes.house().choice()).told()
+        while True:  # again and again: the row may have been lost, or not be there yet
+            try:
+                await self._engine.store.read(partial(_tell_sandbox, name=self._engine.name, told=told))
+            except ModelError as error:
+                log.info("sandbox not told", extra={"reason": error.code})
+            await asyncio.sleep(SEEN_EVERY_S)
 
     async def _renew(self) -> None:
         engine = self._engine
@@ -128,3 +139,7 @@ def _seen(connection: Any, name: str, running: int, capacity: int, models: Publi
 
 def _gone(connection: Any, name: str) -> None:
     workers.gone(connection, ENGINE, name)
+
+
+def _tell_sandbox(connection: Any, name: str, told: dict[str, str]) -> None:
+    workers.tell_sandbox(connection, ENGINE, name, told)

@@ -15,6 +15,12 @@ ON CONFLICT (name) DO UPDATE SET
     seen_at = now(), running = EXCLUDED.running, stopped_at = NULL, models = EXCLUDED.models
 """
 _GONE = "UPDATE workers SET stopped_at = now(), running = 0 WHERE name = %(name)s"
+_TELL_SANDBOX = "UPDATE workers SET sandbox = %(told)s::jsonb WHERE name = %(name)s"
+_SANDBOXES = """
+SELECT sandbox FROM workers
+WHERE stopped_at IS NULL AND seen_at > now() - %(seconds)s * interval '1 second' AND sandbox IS NOT NULL
+ORDER BY started_at DESC, name
+"""
 _MODELS = """
 SELECT models FROM workers WHERE stopped_at IS NULL AND seen_at > now() - %(seconds)s * interval '1 second'
 ORDER BY started_at DESC, name
@@ -44,3 +50,13 @@ def gone(connection: Connection, scope: SystemScope, name: str) -> None:
 def models(connection: Connection, scope: AccountScope | SystemScope) -> list[dict[str, Any] | None]:
     """Return what each worker seen lately tells of its models, the newest first; None of one that does not tell."""
     return [row[0] for row in connection.exec_driver_sql(_MODELS, {"seconds": SEEN_WITHIN_S})]
+
+
+def tell_sandbox(connection: Connection, scope: SystemScope, name: str, told: dict[str, str]) -> None:
+    """Record how this worker process keeps code in: `backend`, empty if it can't, and `detail`."""
+    connection.exec_driver_sql(_TELL_SANDBOX, {"name": name, "told": payloads.dumps(told)})
+
+
+def sandboxes(connection: Connection, scope: SystemScope) -> list[dict[str, str]]:
+    """Return what workers seen lately tell of their sandboxes, the newest first."""
+    return [row[0] for row in connection.exec_driver_sql(_SANDBOXES, {"seconds": SEEN_WITHIN_S})]

@@ -99,7 +99,12 @@ async def start(command: Command, wanted: Wanted, python: str, first_uid: int) -
                 raise SandboxUnavailable(f"a sandbox can't be started: {error.strerror}") from None
             raise
         theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            await holder.end()
+            raise
         return await _greeted(LocalSandbox(holder, Channel(reader, writer), wanted.limits), holder, told)
 
 
