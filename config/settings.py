@@ -207,6 +207,7 @@ class Settings(BaseSettings):
     )
     tool_cache_s: int = Field(
         300, ge=0, le=86_400, description="How long results of tools that may be cached are given again; 0: never."
+    )
     telemetry_url: str = Field(
         "",
         pattern=r"^(https?://[^\s@]+)?$",
