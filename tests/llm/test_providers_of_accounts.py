@@ -135,6 +135,8 @@ async def test_a_changed_row_is_seen_by_the_next_run_and_a_deleted_one_is_gone(
     lab.database.run(lambda c: declared.delete(c, lab.scope, Table.PROVIDERS, "mine"))
     gone = await ask(lab, quick, "mine:m1")
     assert (gone.status, gone.error["code"], len(fake.seen)) == ("failed", "model_unknown", 2)
+    owned = llm.gateway()._owned
+    assert not owned._held, "no run will begin with it any more"
 
 
 async def test_a_run_under_way_keeps_its_provider_and_what_was_replaced_is_closed(

@@ -30,6 +30,8 @@ LATE = ("openai.resources.chat", "openai.resources.embeddings", "openai.resource
 
 _gateway: "Gateway | None" = None
 _rows = Rows(Table.PROVIDERS)
+#: Accounts the gateway may hold providers of.
+_with_rows: set[UUID] = set()
 
 
 async def ready() -> "Gateway":
@@ -60,7 +62,10 @@ async def models_of(
         models.errors.Unavailable: PostgreSQL can't say which providers there are.
     """
     models, rows = await ready(), await _rows.of(store, account_id)
-    return await models.models_of(account_id, rows, wall_of) if rows else models.model
+    if not rows and account_id not in _with_rows:
+        return models.model
+    (_with_rows.add if rows else _with_rows.discard)(account_id)
+    return await models.models_of(account_id, rows, wall_of)
 
 
 def gateway() -> "Gateway":

@@ -64,7 +64,6 @@ class Owned:
     def __init__(self, settings: Settings, board: Board) -> None:
         self._settings = settings
         self._board = board
-        self._box = SecretBox(settings.secret_keys)
         self._held: OrderedDict[UUID, dict[str, Held]] = OrderedDict()
         self._retired: list[Held] = []
 
@@ -93,7 +92,7 @@ class Owned:
         return Held(provider, Standing(provider, self._board), clients, row.digest, why)
 
     def _keys(self, account_id: UUID, row: DeclaredRow) -> tuple[Key, ...]:
-        secrets = opened(self._box, Table.PROVIDERS, account_id, row)
+        secrets = opened(SecretBox(self._settings.secret_keys), Table.PROVIDERS, account_id, row)
         labels = [each["label"] for each in row.declared["keys"]]
         return tuple(Key(f"{row.name}/{label}", SecretStr(secrets[label])) for label in labels)
 

@@ -49,7 +49,6 @@ class RowServers:
         self._store = store
         self._account_id = account_id
         self._settings = settings
-        self._box = SecretBox(settings.secret_keys)
         self._wall = guard_of(settings)
         self._known: dict[str, tuple[str, Server | None]] = {}
 
@@ -78,7 +77,8 @@ class RowServers:
             return row.digest, None
 
     def _server(self, row: DeclaredRow) -> Server | None:
-        entry = row.declared | opened(self._box, Table.MCP_SERVERS, self._account_id, row)
+        box = SecretBox(self._settings.secret_keys)
+        entry = row.declared | opened(box, Table.MCP_SERVERS, self._account_id, row)
         server = parse_servers({"mcpServers": {row.name: entry}}, {}, "row").get(row.name)
         if server is None:
             return None
