@@ -144,6 +144,18 @@ async def test_an_address_beside_the_worker_is_not_connected_to(
     assert "the address is not allowed" in task.error["message"]
 
 
+async def test_a_server_whose_secrets_can_not_be_opened_is_refused_and_not_replaced_by_the_file_s(
+    lab: Lab, quick: Settings, ledger: Ledger, url: str
+) -> None:
+    keep(lab, "shared", url)
+    keep(lab, "mine", url)
+    lab.sql("UPDATE mcp_servers SET sealed = 'x' WHERE name = 'shared' AND account_id = :a", a=lab.scope.account_id)
+    task = await carry_out(lab, quick, script("never"), ledger, "shared.echo")
+    assert (task.status, task.error["code"]) == ("failed", "mcp_servers_refused")
+    assert "UMBEL_SECRET_KEYS" in task.error["message"]
+    assert (await carry_out(lab, quick, script("done"), ledger, "mine.echo")).status == "succeeded"
+
+
 async def test_a_command_in_a_row_starts_nothing_unless_the_operator_allows_it(
     lab: Lab, quick: Settings, ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
@@ -152,5 +164,6 @@ async def test_a_command_in_a_row_starts_nothing_unless_the_operator_allows_it(
     given = sealed.declaration(SecretBox(SecretStr(SEAL)), "pepper", place, {"command": "touch"}, entry)
     lab.database.run(lambda c: declared.put(c, lab.scope, Table.MCP_SERVERS, "mine", given, None))
     task = await carry_out(lab, quick, script("never"), ledger, "mine.echo")
-    assert (task.status, task.error["code"]) == ("failed", "mcp_unknown_tool")
+    assert (task.status, task.error["code"]) == ("failed", "mcp_servers_refused")
+    assert "UMBEL_MCP_ROW_COMMANDS" in task.error["message"]
     assert not (tmp_path / "ran").exists()

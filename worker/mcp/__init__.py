@@ -48,8 +48,8 @@ async def pool_of(store: "Store", account_id: UUID) -> "Joint":
     loop = asyncio.get_running_loop()
     if loop not in _accounts:
         _accounts[loop] = AccountPools(get_settings())
-    own = _accounts[loop].of(store, account_id)
-    return Joint(own, pool(), await own.names())
+    own, rows = _accounts[loop].of(store, account_id)
+    return Joint(own, pool(), await own.names(), dict(rows.refused))
 
 
 def end_session(account_id: UUID, session: str) -> None:

@@ -42,7 +42,11 @@ log = logging.getLogger(__name__)
 
 
 class RowServers:
-    """The servers of an account's rows, as they are now; a pool's source."""
+    """The servers of an account's rows, as they are now; a pool's source.
+
+    Attributes:
+        refused: why those are left out that can't be used, by name.
+    """
 
     def __init__(self, rows: Rows, store: "Store", account_id: UUID, settings: Settings) -> None:
         self._rows = rows
@@ -50,6 +54,7 @@ class RowServers:
         self._account_id = account_id
         self._settings = settings
         self._wall = guard_of(settings)
+        self.refused: dict[str, str] = {}
         self._known: dict[str, tuple[str, Server | None]] = {}
 
     async def __call__(self) -> Mapping[str, Server]:
@@ -63,6 +68,7 @@ class RowServers:
         except DatabaseAway as error:
             raise errors.Unavailable(str(error)) from None
         self._known = {row.name: self._one(row) for row in rows}
+        self.refused = {name: why for name, why in self.refused.items() if name in self._known}
         return {name: server for name, (_, server) in self._known.items() if server is not None}
 
     def _one(self, row: DeclaredRow) -> tuple[str, Server | None]:
@@ -70,10 +76,12 @@ class RowServers:
         if known is not None and known[0] == row.digest:
             return known
         try:
+            self.refused.pop(row.name, None)
             return row.digest, self._server(row)
         except (ModelError, errors.ServersRefused) as error:
             fields = {"account_id": str(self._account_id), "server": row.name, "reason": str(error)}
             log.warning("an mcp server of an account can't be used", extra=fields)
+            self.refused[row.name] = str(error)
             return row.digest, None
 
     def _server(self, row: DeclaredRow) -> Server | None:
@@ -152,15 +160,15 @@ class AccountPools:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._rows = Rows(Table.MCP_SERVERS)
-        self._pools: OrderedDict[UUID, Pool] = OrderedDict()
+        self._pools: OrderedDict[UUID, tuple[Pool, RowServers]] = OrderedDict()
         self._tidied = time.monotonic()
 
-    def of(self, store: "Store", account_id: UUID) -> Pool:
-        """Return an account's pool."""
+    def of(self, store: "Store", account_id: UUID) -> tuple[Pool, RowServers]:
+        """Return an account's pool, and where it has its servers from."""
         self._tidy()
         if account_id not in self._pools:
             source = RowServers(self._rows, store, account_id, self._settings)
-            self._pools[account_id] = Pool(source, RowPins(store, account_id))
+            self._pools[account_id] = Pool(source, RowPins(store, account_id)), source
         self._pools.move_to_end(account_id)
         return self._pools[account_id]
 
@@ -168,17 +176,17 @@ class AccountPools:
         if time.monotonic() - self._tidied < TIDY_EVERY_S:
             return
         self._tidied = time.monotonic()
-        for pool in self._pools.values():
+        for pool, _ in self._pools.values():
             pool.rest()
-        for account_id in [each for each, pool in self._pools.items() if not pool.health()]:
+        for account_id in [each for each, (pool, _) in self._pools.items() if not pool.health()]:
             if len(self._pools) > POOLS_MAX:
                 del self._pools[account_id]
 
     def end_session(self, account_id: UUID, session: str) -> None:
         """Let go of what an account's stateful servers keep for a session."""
         if account_id in self._pools:
-            self._pools[account_id].end_session(session)
+            self._pools[account_id][0].end_session(session)
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        await asyncio.gather(*(pool.close() for pool, _ in self._pools.values()))

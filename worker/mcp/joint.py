@@ -1,29 +1,38 @@
 """What the runs of one account see: the servers of its rows, and those of the file."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from models.tasks import Effect
-from worker.mcp.errors import UnknownTool
+from worker.mcp.errors import ServersRefused, UnknownTool
 from worker.mcp.listing import Listed
 from worker.mcp.pooling import Pool
 from worker.mcp.tool import McpTool, model_names
 
 
 class Joint:
-    """Two pools as one. A server of the account goes before one of the file with the same name."""
+    """Two pools as one. A server of the account goes before one of the file with the same name, usable or not."""
 
-    def __init__(self, own: Pool, shared: Pool, names: frozenset[str]) -> None:
+    def __init__(self, own: Pool, shared: Pool, names: frozenset[str], refused: Mapping[str, str]) -> None:
         self._own = own
         self._shared = shared
-        self._names = names
+        self._names = names | frozenset(refused)
+        self._refused = refused
 
     async def tools(self, names: Iterable[str], *, session: str = "") -> list[McpTool]:
-        """Return tools in order of the names models call them by. Takes and raises what `Pool.tools` does."""
+        """Return tools in order of the names models call them by. Takes what `Pool.tools` does.
+
+        Raises:
+            ServersRefused: a server of the account can't be used; the message says why.
+            McpError: what `Pool.tools` raises.
+        """
         wanted = {True: [], False: []}  # type: dict[bool, list[str]]
         for name in names:
-            wanted[name.partition(".")[0] in self._names].append(name)
+            server = name.partition(".")[0]
+            if server in self._refused:
+                raise ServersRefused(f"the MCP server {server} can't be used: {self._refused[server]}")
+            wanted[server in self._names].append(name)
         await self._check({name.partition(".")[0] for name in wanted[False]})
         pools = ((self._own, wanted[True]), (self._shared, wanted[False]))
         each = await asyncio.gather(*(pool.tools(some, session=session) for pool, some in pools if some))
