@@ -71,6 +71,8 @@ FIXTURES = [
     },
     {"match": {"userMessage": "garble"}, "response": {"content": TEXT}, "chaos": {"malformedRate": 1}},
     {"match": {"userMessage": "drop"}, "response": {"content": TEXT}, "chaos": {"disconnectRate": 1}},
+    {"match": {"inputText": "first"}, "response": {"embedding": [0.25, 0.5, 0.125]}},
+    {"match": {"inputText": "bad"}, "response": {"error": {"message": "no", "type": "server_error"}, "status": 500}},
     error("key", 401, "authentication_error"),
     error("forbidden", 403, "permission_error"),
     error("missing", 404, "not_found_error"),
@@ -216,3 +218,14 @@ async def test_a_rate_limit_of_one_key_leads_to_the_other(aimock: str, gateway_o
             await client.delete(f"{aimock}/__aimock/chaos")
     assert [attempt.key for attempt in call.attempts[:2]] == ["p/1", "p/2"]
     assert text_of(await ask(asked, prompt("text"), stream=True)) == TEXT
+
+
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+async def test_embeddings_arrive_and_fail(aimock: str, gateway_of: Make, wire: str) -> None:
+    kind, path = KINDS[wire]
+    declared = {"name": "p", "kind": kind, "base_url": aimock + path, "keys": ["first"]}
+    gateway = gateway_of(ProviderSetting.model_validate(declared), **QUICK)
+    found = await gateway.embed(["first"], "p:text-embedding-3-small")
+    assert (found.vectors, found.tokens > 0) == ([[0.25, 0.5, 0.125]], True)
+    with pytest.raises(errors.ModelUnavailable):
+        await gateway.embed(["bad"], "p:text-embedding-3-small")

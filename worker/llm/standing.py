@@ -92,8 +92,11 @@ class Standing:
             self._board.flow(state.key, model, pooled.put(limits), partial(self._heard_of, state, model))
 
     def _share(self, state: KeyState, taken: Amounts) -> None:
-        for (about, kind), amount in taken.items():
-            arguments = pooled.take(kind, state.buckets.sizes(about, kind), amount)
+        for about in {place[0] for place in taken}:
+            each = [(kind, amount) for (of, kind), amount in taken.items() if of == about]
+            arguments = [
+                part for kind, amount in each for part in pooled.take(kind, state.buckets.sizes(about, kind), amount)
+            ]
             self._board.flow(state.key, about, arguments, partial(self._heard_of, state, about))
 
     def _heard_of(self, state: KeyState, about: str, limits: dict[str, Told]) -> None:
