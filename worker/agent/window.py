@@ -95,6 +95,9 @@ class Window(AbstractCapability[Any]):
             return int(made.result["metadata"][CUT_KEY])
         if answered is not None and answered.status == StepStatus.COMPLETED:
             return None  # that call was made with the whole conversation
+        # First what costs least: in most conversations there is nothing worth leaving out.
+        if characters_of(messages) < self._size * WORTH * CHARACTERS:
+            return None
         if tokens_of(messages, parameters) <= self._size * FULL:
             return None
         return place_to_cut(messages, self._size)
