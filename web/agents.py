@@ -12,6 +12,7 @@ from web.services import services
 
 #: The workflow whose tasks may name an agent.
 WORKFLOW = "agent"
+NAMES_MAX = 10_000
 
 
 def filled(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +44,21 @@ def _known(name: str, field: str) -> dict[str, Any]:
         wrong = {"field": field, "message": f"Unknown agent {name[:63]!r}", "allowed": definition}
         raise Invalid("There is no such agent.", [wrong])
     return definition
+
+
+def check_subagents(workflow: str, given: dict[str, Any]) -> None:
+    """Refuse sub-agents the account does not have.
+
+    Raises:
+        Invalid: one is unknown; the names there are are told.
+    """
+    wanted = given.get("subagents") if workflow == WORKFLOW else None
+    if not wanted:
+        return
+    known = services().database.read(lambda connection: agents.names(connection, g.scope, NAMES_MAX))
+    if unknown := sorted(set(wanted) - set(known)):
+        message = f"Unknown agent {', '.join(unknown)[:200]}"
+        raise Invalid("There is no such agent.", [{"field": "input.subagents", "message": message, "allowed": known}])
 
 
 def _definition(connection: Any, scope: AccountScope, name: str) -> dict[str, Any] | list[str]:

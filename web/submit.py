@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from config.settings import Settings
 from models.repositories.tasks import NewTask
-from web.agents import WORKFLOW, filled
+from web.agents import WORKFLOW, check_subagents, filled
 from web.catalogue import check_model
 from web.errors import Invalid
 from web.explain import explain
@@ -36,6 +36,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         check_tools(given, "input.")
     check_model(body.workflow, given)
     check_files(given)
+    check_subagents(body.workflow, given)
     key = idempotency_key()
     return NewTask(
         workflow=body.workflow,

@@ -7,7 +7,7 @@ What became of a child is data: a failure does not end the run that asked for it
 
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -65,14 +65,14 @@ class Options:
         deadline: when it must have ended; its parent's deadline holds as well.
         concurrency_key: children and other tasks with the same key share a limit on running at once.
         concurrency_limit: that limit.
-        about: goes into the step's events.
+        about: goes into the step's result and events.
     """
 
     attached: bool = True
     deadline: datetime | None = None
     concurrency_key: str | None = None
     concurrency_limit: int = 1
-    about: Mapping[str, Any] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 DEFAULTS = Options()
@@ -94,6 +94,7 @@ class Child:
     key: str
     task_id: UUID
     workflow: str
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,9 @@ class Outcome:
 async def spawn(journal: Journal, nursery: Nursery, key: str, order: Order) -> Child:
     """Start a task once; see `RunContext.spawn`."""
     row = journal.recorded(key)
-    call = journal.call(key, Effect.PURE, SPAWN, {"workflow": order.workflow, **(order.options.about or {})})
+    call = journal.call(key, Effect.PURE, SPAWN, {"workflow": order.workflow, **order.options.about})
     if row and row.status == StepStatus.COMPLETED:
-        return Child(key, UUID(row.result["task_id"]), order.workflow)
+        return Child(key, UUID(row.result["task_id"]), row.result["workflow"], row.result["about"])
     if row and not (row.error or {}).get("retryable"):
         raise StepFailed.from_json(row.error or {})
     journal.boundary.check()
@@ -166,12 +167,13 @@ async def _born(journal: Journal, nursery: Nursery, call: StepCall, order: Order
     task_id, run_id = child.birth
     crash.reached(crash.Point.BEFORE_START)
     event = call.event(EventType.SUBAGENT_STARTED, child_id=str(task_id), attached=options.attached)
-    done = call.state(StepStatus.COMPLETED, result={"task_id": str(task_id), "run_id": str(run_id)})
+    born = {"task_id": str(task_id), "run_id": str(run_id), "workflow": order.workflow, "about": dict(options.about)}
+    done = call.state(StepStatus.COMPLETED, result=born)
     await journal.write([done], [event], starting=True, child=child)
     crash.reached(crash.Point.AFTER_RESULT)
     with suppress(ModelError, OSError):  # the reconciler rings
         await nursery.ring(run_id, order.workflow, recovery=False)
-    return Child(call.key, task_id, order.workflow)
+    return Child(call.key, task_id, order.workflow, options.about)
 
 
 async def join_all(journal: Journal, children: Sequence[Child]) -> list[Outcome]:

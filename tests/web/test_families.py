@@ -72,3 +72,13 @@ def test_usage_counts_children_that_have_ended(client: Client, story: Story, chi
         id=story.task_id,
     )
     assert client.get(story.path).json["usage"] == {"input_tokens": 6, "usd": "0.75", "synthetic": True}
+
+
+def test_a_sub_agent_the_account_does_not_have_is_refused_naming_those_it_has(client: Client) -> None:
+    client.put("/v1/agents/boss", json={"subagents": ["helper", "nobody"]})
+    client.put("/v1/agents/helper", json={"tools": ["calculator"]})
+    refused = client.post("/v1/tasks", json={"workflow": "agent", "input": {"agent": "boss", "prompt": "x"}})
+    assert refused.status_code == 422
+    (error,) = refused.json["errors"]
+    assert (error["field"], error["allowed"]) == ("input.subagents", ["boss", "helper"])
+    assert "nobody" in error["message"]

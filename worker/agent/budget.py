@@ -76,9 +76,9 @@ class Budget:
         if allowed is None:
             return 10**9
         asking, speaking = _price(model, sent, 0), _price(model, 0, 10**6)
-        left = allowed - self._tally.usd - asking
+        left = allowed - self._tally.all_usd - asking
         if left < speaking * ANSWER_MIN / 10**6:
-            needed = self._tally.usd + asking + speaking * ANSWER_MIN / 10**6
+            needed = self._tally.all_usd + asking + speaking * ANSWER_MIN / 10**6
             raise self._tally.exceeded("max_usd", allowed, needed)
         return int(left * 10**6 / speaking) if speaking else 10**9
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from worker.agent.sharing import Share
 from worker.errors import StepFailed
 
 #: Token counts kept in the task's result, by the names they have in a model's answer.
@@ -48,7 +49,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Tally:
-    """What a run has used so far, and the keys of its tool calls."""
+    """What a run has used so far, and the keys of its tool calls.
+
+    Attributes:
+        lent: by the key of the call, what a child may use, and once it has ended what it did use.
+        newest: keys of the calls the newest answer asks for.
+    """
 
     limits: Limits
     steps: int = 0
@@ -62,6 +68,8 @@ class Tally:
     cut_calls: int = 0
     estimated: int = 0
     asides: int = 0
+    lent: dict[str, Share] = field(default_factory=dict)
+    newest: tuple[str, ...] = ()
     _numbers: dict[str, int] = field(default_factory=dict)
     _cut: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -90,10 +98,10 @@ class Tally:
         limits = self.limits
         if limits.tokens is not None and self.tokens >= limits.tokens:
             raise self.exceeded("max_tokens", limits.tokens, self.tokens)
-        if limits.usd is not None and self.usd >= limits.usd:
-            raise self.exceeded("max_usd", limits.usd, self.usd)
-        if self.steps >= limits.steps:
-            raise self.exceeded("max_steps", limits.steps, self.steps + 1)
+        if limits.usd is not None and self.all_usd >= limits.usd:
+            raise self.exceeded("max_usd", limits.usd, self.all_usd)
+        if self.all_steps >= limits.steps:
+            raise self.exceeded("max_steps", limits.steps, self.all_steps + 1)
         return self.next_step
 
     def took(self, answer: dict[str, Any], own: frozenset[str]) -> None:
@@ -113,10 +121,11 @@ class Tally:
             self.usage[name] += int((answer.get("usage") or {}).get(name) or 0)
         self._took_cost(answer)
         self.text = text_of(answer) or self.text
-        for part in calls_of(answer):
-            if part["tool_name"] not in own:
-                self.tool_calls += 1
-                self._numbers[part["tool_call_id"]] = self.tool_calls
+        asked = [part for part in calls_of(answer) if part["tool_name"] not in own]
+        for part in asked:
+            self.tool_calls += 1
+            self._numbers[part["tool_call_id"]] = self.tool_calls
+        self.newest = tuple(self.tool_key(part["tool_call_id"], part["tool_name"]) for part in asked)
         if self.tool_calls > self.limits.tool_calls:
             raise self.exceeded("max_tool_calls", self.limits.tool_calls, self.tool_calls)
 
@@ -140,20 +149,37 @@ class Tally:
 
     @property
     def tokens(self) -> int:
-        """Input and output tokens so far."""
-        return self.usage["input_tokens"] + self.usage["output_tokens"]
+        """Input and output tokens so far, what children may use or have used included."""
+        own = self.usage["input_tokens"] + self.usage["output_tokens"]
+        return own + sum(each.tokens or 0 for each in self.lent.values())
+
+    @property
+    def all_usd(self) -> Decimal:
+        """What was spent so far, what children may spend or have spent included."""
+        return self.usd + sum((each.usd or Decimal() for each in self.lent.values()), Decimal())
+
+    @property
+    def all_steps(self) -> int:
+        """Calls of the model so far, those of children included."""
+        return self.steps + sum(each.steps for each in self.lent.values())
+
+    def left(self) -> Share:
+        """Return what may still be used."""
+        limits = self.limits
+        tokens = None if limits.tokens is None else limits.tokens - self.tokens
+        return Share(limits.steps - self.all_steps, tokens, None if limits.usd is None else limits.usd - self.all_usd)
 
     def shares(self) -> dict[str, float]:
         """Return for each limit there is how much of it is used, 1.0 being all."""
         limits, used = self.limits, dict[str, float]()
         if limits.steps >= COUNTS_FROM:
-            used["max_steps"] = self.steps / limits.steps
+            used["max_steps"] = self.all_steps / limits.steps
         if limits.tool_calls >= COUNTS_FROM:
             used["max_tool_calls"] = self.tool_calls / limits.tool_calls
         if limits.tokens:
             used["max_tokens"] = self.tokens / limits.tokens
         if limits.usd:
-            used["max_usd"] = float(self.usd / limits.usd)
+            used["max_usd"] = float(self.all_usd / limits.usd)
         return used
 
     def warnings(self, answer: dict[str, Any], own: frozenset[str]) -> list[dict[str, Any]]:

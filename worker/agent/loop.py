@@ -18,6 +18,7 @@ from worker.agent import output
 from worker.agent.budget import Budget, BudgetedModel
 from worker.agent.clock import Clock
 from worker.agent.conversation import history
+from worker.agent.delegating import Delegation, sub_agents
 from worker.agent.durable import JournalDurability, ModelSteps, tell_exceeded
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Limits, Tally
@@ -46,6 +47,7 @@ class Assignment:
         tools: names of the tools it may use.
         output_schema: JSON schema of an object to answer with; None for text.
         limits: how far it may go.
+        subagents: names of agents it may hand work to; each is a tool `agent_<name>`.
         temperature: passed on to the model.
         approve: tools whose calls a person must approve; `unsafe` stands for every unsafe call.
         approval_expires_s: seconds until a call nobody approved is rejected.
@@ -59,6 +61,7 @@ class Assignment:
     tools: tuple[str, ...] = ()
     output_schema: dict[str, Any] | None = None
     limits: Limits = field(default_factory=Limits)
+    subagents: tuple[str, ...] = ()
     temperature: float | None = None
     approve: frozenset[str] = frozenset()
     approval_expires_s: float = EXPIRES_S
@@ -84,10 +87,12 @@ async def run_agent(
     """
     tally = Tally(given.limits)
     others = await remote_tools(ctx, filter(is_remote, given.tools))
-    chosen = dict(sorted((_own(given, registry or built_in()) | others).items()))
+    own = _own(given, registry or built_in())
+    chosen = dict(sorted((own | others | await sub_agents(ctx, given.subagents)).items()))
     before = await history(ctx, given.session_id, chosen)
     clock = await Clock.of(ctx, tally)
-    tools = JournaledTools(ctx, tally, chosen, Gate(ctx, given.approve, given.approval_expires_s), clock)
+    gate = Gate(ctx, given.approve, given.approval_expires_s)
+    tools = JournaledTools(ctx, tally, chosen, gate, clock, Delegation(ctx, tally, given))
     budget = Budget(tally)
     model = BudgetedModel(model_of(given.model), budget)
     steps = ModelSteps(ctx, tally, budget, clock)

@@ -21,6 +21,7 @@ from models.tasks import Effect, Waiting
 from worker.agent import elicited
 from worker.agent.asking import ask_person
 from worker.agent.clock import Clock
+from worker.agent.delegating import Delegation
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Tally
 from worker.artifacts import Draft
@@ -32,6 +33,7 @@ from worker.tools.ask_human import AskArguments
 from worker.tools.base import Answers, ArgumentsRefused, Attachment, Tool, ToolCall, ToolError, ToolResult
 from worker.tools.chain import carry_out, clean
 from worker.tools.redact import redact
+from worker.tools.spawn_task import DelegateArguments, SpawnArguments
 
 #: Wrong calls of one tool in a row that go back to the model before the run fails.
 REPAIRS_MAX = 3
@@ -46,9 +48,18 @@ _OBJECT = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core
 class JournaledTools(AbstractToolset[Any]):
     """The tools of one run."""
 
-    def __init__(self, ctx: RunContext, tally: Tally, tools: Mapping[str, Tool], gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self,
+        ctx: RunContext,
+        tally: Tally,
+        tools: Mapping[str, Tool],
+        gate: Gate,
+        clock: Clock,
+        delegation: Delegation,
+    ) -> None:
         self._ctx = ctx
         self._clock = clock
+        self._delegation = delegation
         self._gate = gate
         self._tally = tally
         self._tools = tools
@@ -93,7 +104,10 @@ class JournaledTools(AbstractToolset[Any]):
             return passed.refused
         if isinstance(passed.args, AskArguments):
             return await ask_person(self._ctx, key, passed.args, self._gate.expires_s)
-        answer = await self._step(key, tool, passed.args)
+        if isinstance(passed.args, SpawnArguments | DelegateArguments):
+            answer = await self._delegation.call(key, tool, passed.args)
+        else:
+            answer = await self._step(key, tool, passed.args)
         return {"note": passed.note, "result": answer} if passed.note else answer
 
     async def _step(self, key: str, tool: Tool, args: Any) -> Any:
@@ -187,7 +201,7 @@ class Siblings:
     async def settled(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return the call's result; if one must stop the run, let those that began end, and begin no other.
 
-        A question to a person holds up its own call only.
+        A question to a person, and a task that is waited for, hold up their own call only.
         """
         if not all(map(_is_question, self._errors)):
             raise self._reason()
@@ -221,7 +235,7 @@ def _rank(error: Exception) -> int:
 
 
 def _is_question(error: Exception) -> bool:
-    return isinstance(error, Parked) and error.reason in (Waiting.APPROVAL, Waiting.INPUT)
+    return isinstance(error, Parked) and error.reason in (Waiting.APPROVAL, Waiting.INPUT, Waiting.CHILD)
 
 
 def _until(error: Exception) -> float:

@@ -165,6 +165,12 @@ def _normal(given: Any) -> ToolResult:
     return text(given) if isinstance(given, str) else data(given)
 
 
+def presentable(value: Any) -> Any:
+    """Return a value as a model may be given it: secrets masked, and cut to `RESULT_MAX`, then as text."""
+    fit = _cut(ToolResult(kind="data", data=redact(value)), RESULT_MAX)
+    return f"{fit.text}\n[cut here: the result is longer]" if fit.truncated else fit.data
+
+
 def _cut(result: ToolResult, longest: int) -> ToolResult:
     if result.kind == "text":
         whole = _storable(result.text or "")

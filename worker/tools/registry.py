@@ -11,6 +11,7 @@ from worker.tools.dates import DATETIME
 from worker.tools.http_request import http_request
 from worker.tools.note import NOTE
 from worker.tools.read_file import READ_FILE
+from worker.tools.spawn_task import SPAWN_TASK
 from worker.tools.transform import JSON_TRANSFORM
 from worker.tools.web_search import web_search
 
@@ -61,7 +62,7 @@ class Registry:
 def built_in() -> Registry:
     """Return the tools every worker has."""
     registry = Registry(
-        (ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, NOTE, READ_FILE, web_search())
+        (ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, NOTE, READ_FILE, SPAWN_TASK, web_search())
     )
     assert sorted(tool.name for tool in registry) == sorted(BUILT_IN)
     return registry

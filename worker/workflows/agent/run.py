@@ -70,6 +70,7 @@ def assignment(given: AgentInput) -> Assignment:
         tools=(*given.tools, "read_file") if given.files else tuple(given.tools),
         output_schema=given.output_schema,
         limits=_limits(given.limits),
+        subagents=tuple(given.subagents),
         temperature=given.temperature,
         approve=frozenset(given.approve),
         approval_expires_s=given.approval_expires_s,

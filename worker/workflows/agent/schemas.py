@@ -18,6 +18,8 @@ from worker.workflows.agent.files import FILES_MAX, GivenFile, check_files
 UNSAFE = "unsafe"
 #: A tool of an MCP server; which there are, only workers know.
 REMOTE = re.compile(r"[^.\s]{1,100}\.\S{1,200}")
+#: An agent's name, short enough to become a tool's.
+SUBAGENT = r"^[a-z0-9][a-z0-9_-]{0,57}$"
 SCHEMA_MAX = 50_000
 SECONDS_MAX = 30 * 86_400
 
@@ -48,6 +50,10 @@ class AgentDefinition(_Strict):
         None
     )
     tools: Annotated[list[str], Field(max_length=64, description="Names of the tools it may use.")] = []
+    subagents: Annotated[
+        list[Annotated[str, Field(pattern=SUBAGENT)]],
+        Field(max_length=16, description="Configured agents it may hand work to; each is a tool `agent_<name>`."),
+    ] = []
     output_schema: dict[str, Any] | None = Field(None, description="JSON schema of the object to answer with.")
     limits: AgentLimits = AgentLimits()
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -69,7 +75,7 @@ class AgentDefinition(_Strict):
 
     @model_validator(mode="after")
     def _approvable(self) -> "AgentDefinition":
-        allowed = {UNSAFE, *self.tools}
+        allowed = {UNSAFE, *self.tools, *(f"agent_{name}" for name in self.subagents)}
         if unknown := sorted(set(self.approve) - allowed):
             raise ValueError(f"approve takes {', '.join(sorted(allowed))}; not {', '.join(unknown)[:200]}")
         return self
