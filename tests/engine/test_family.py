@@ -346,3 +346,35 @@ async def test_children_of_many_parents_that_end_together_do_not_block_each_othe
         ended = [await lab.ended(each) for each in parents]
     assert all(each.result == {"said": ["a", "b"]} for each in ended)
     assert all(lab.types(each).count("task.resumed") == 1 for each in parents)
+
+
+async def test_no_step_of_a_child_starts_once_it_has_heard_of_its_parent_s_cancel(
+    lab: Lab, quick: Settings, begin: Begin
+) -> None:
+    async def busy(ctx: RunContext, given: Any) -> None:
+        for number in range(1000):
+            await ctx.step(f"turn:{number}", lambda _: asyncio.sleep(0.02), effect=Effect.IDEMPOTENT)
+
+    async with running_engine(quick, flows(Gates(), one) | {"child": workflow("child", busy)}) as engine:
+        task = lab.submit("parent")
+        await engine.execute(task.run_id)
+        (child,) = children(lab, task)
+        await lab.until(lambda: "turn:1" in lab.steps(child))
+        lab.ask("cancel", task)
+        await engine.execute(task.run_id)
+        stopped = await lab.ended(child)
+    assert (lab.task(task).status, stopped.status) == ("cancelled", "cancelled")
+    assert stopped.cancel_requested_at == lab.task(task).cancel_requested_at, "parent and child were asked at once"
+    heard = stopped.cancel_acknowledged_at
+    assert heard and all(row["started_at"] <= heard for row in lab.steps(child).values())
+
+
+async def test_the_reconciler_wakes_a_parent_whose_child_ended_without_telling_it(lab: Lab, quick: Settings) -> None:
+    async with running_engine(quick, flows(Gates(), one)) as engine:
+        task = lab.submit("parent")
+        await engine.execute(task.run_id)
+        (child,) = children(lab, task)
+        for table, column in (("runs", "task_id"), ("tasks", "id")):  # as a worker of a version before would
+            lab.sql(f"UPDATE {table} SET status = 'dead' WHERE {column} = :id", id=child.id)
+        ended = await reconciled(lab, engine, task)
+    assert ended.result["status"] == "dead"
