@@ -231,6 +231,23 @@ def cancel_sticks(e: Evidence) -> Verdict:
     return verdict
 
 
+def families(e: Evidence) -> Verdict:
+    """Tasks that tasks start."""
+    verdict = Verdict("Families", "each step that starts a task started one, and no child outlives what it belongs to")
+    born = {step.result["task_id"] for step in e.steps if step.kind == "spawn" and step.status == "completed"}
+    tasks = {task.id: task for task in e.tasks}
+    children = [task for task in e.tasks if task.parent_task_id]
+    verdict.looked_at = len(children)
+    verdict.broken += [f"the child {each} was recorded and is not there" for each in born - tasks.keys()]
+    for child in children:
+        parent = tasks.get(child.parent_task_id)
+        if child.id not in born:
+            verdict.broken.append(f"{child.id} was started by {child.parent_task_id}, which has no step of it")
+        if parent is None or (parent.status in TERMINAL and child.status not in TERMINAL):
+            verdict.broken.append(f"{child.id} is {child.status}, its parent {parent and parent.status}")
+    return verdict
+
+
 def recovered(e: Evidence) -> Verdict:
     """How long a run whose worker was lost stood still, told apart by whether it met an outage of a server."""
     times = sorted(seconds for seconds, met in _recoveries(e) if not met)
@@ -250,7 +267,7 @@ def _percentile(ordered: list[float], share: float) -> float:
 
 JUDGES = (
     *(no_loss, single_writer, terminal_once, step_once, bounded_repeat, model_calls, paid_once, dense, watched_whole),
-    *(one_task_for_a_key, cancel_sticks, recovered),
+    *(one_task_for_a_key, cancel_sticks, families, recovered),
 )
 
 
@@ -312,7 +329,8 @@ def _gaps(numbers: list[int]) -> str:
 
 
 QUERIES = {
-    "tasks": "SELECT id::text, run_id::text, status, waiting, idempotency_key, last_seq FROM tasks",
+    "tasks": "SELECT id::text, run_id::text, status, waiting, idempotency_key, last_seq, parent_task_id::text "
+    "FROM tasks",
     "runs": "SELECT id::text, task_id::text, number, status, fence, crashes, cancel_acknowledged_at FROM runs",
     "steps": "SELECT run_id::text, task_id::text, key, kind, effect, status, fence, attempts, idempotency_key, result "
     "FROM steps",

@@ -55,9 +55,9 @@ class Maker:
         self.number = number
         self.rng = rng
 
-    def call(self, effect: str = "idempotent", behave: str = "ok", times: int = 1) -> Step:
-        """A call of the provider."""
-        url = f"{self.url}/charge?task={self.number}&behave={behave}&times={times}"
+    def call(self, effect: str = "idempotent", behave: str = "ok", times: int = 1, part: str = "") -> Step:
+        """A call of the provider; `part` tells the calls of a task's children apart."""
+        url = f"{self.url}/charge?task={self.number}{part}&behave={behave}&times={times}"
         return {"call": {"url": url, "body": {"amount": 1}, "effect": effect}}
 
     def wait(self, low: float, high: float) -> Step:
@@ -132,6 +132,16 @@ def _failed_then_retried(make: Maker) -> Order:
     return _order(make, "failed and retried", steps, wishes=(Wish("retry", make.rng.uniform(0.5, 2)),))
 
 
+def _family(make: Maker) -> Order:
+    number = make.rng.randint(1, 3)
+    inner = {"steps": [make.call(part=".deep"), make.wait(0.02, 0.1)]}
+    parts = [[make.call(part=f".{n}"), make.wait(0.02, 0.3), make.call(part=f".{n}")] for n in range(number)]
+    parts[0].append({"tasks": [{"workflow": "probe", "input": inner}]})
+    tasks = [{"workflow": "probe", "input": {"steps": steps}} for steps in parts]
+    wishes = (Wish("cancel", make.rng.uniform(0.05, 2)),) if make.rng.random() < 0.25 else ()
+    return _order(make, "family", [make.call(), {"tasks": tasks}, make.call()], wishes=wishes)
+
+
 def _agent(make: Maker) -> Order:
     url = f"{make.url}/charge?task={make.number}&behave={make.rng.choice(['ok', 'slow'])}"
     look = {"url": f"{url}&key={make.number}:look&step=tool:2:http_request"}
@@ -150,7 +160,7 @@ def _order(make: Maker, kind: str, steps: list[Any], wishes: tuple[Wish, ...] = 
 KINDS: tuple[tuple[int, Callable[[Maker], Order]], ...] = (
     *((30, _keyed), (12, _pure), (12, _unsafe), (8, _words), (8, _timer), (6, _retried_step), (8, _bad_provider)),
     *((1, _huge), (3, _overdue), (4, _limited), (4, _cancelled), (4, _paused), (3, _failed_then_retried)),
-    (8, _agent),
+    *((8, _agent), (8, _family)),
 )
 
 

@@ -72,6 +72,22 @@ def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Rig, client: 
     assert provider.repeats <= at_risk, "a call was repeated that no kill interrupted"
 
 
+def test_parents_and_children_whose_worker_is_killed_are_each_done_once(
+    stack: Rig, client: Umbel, provider: Provider
+) -> None:
+    stack.worker()
+    victim = stack.worker()
+    part = {"workflow": "probe", "input": charging(provider, 1)}
+    parents = [client.submit("probe", {"steps": [{"tasks": [part, part]}, {"wait_s": 0.05}]}) for _ in range(10)]
+    until(lambda: len(provider.calls) > 3, "children call")
+    victim.kill()
+    ended(client, parents)
+    for task in parents:
+        types = [frame.type for frame in client.events(task.id)]
+        assert types.count("subagent.started") == types.count("subagent.completed") == 2
+    assert len(provider.charges) == 20, "a child was started twice, or not at all"
+
+
 def test_a_frozen_worker_that_wakes_finds_its_writes_refused(stack: Rig, client: Umbel, provider: Provider) -> None:
     frozen = stack.worker()
     provider.gate.clear()

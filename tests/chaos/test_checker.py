@@ -32,8 +32,11 @@ def sound() -> Evidence:
         event(9, "task.succeeded"),
     ]
     return Evidence(
-        tasks=[task()], runs=[run()], events=events,
-        steps=[step("call:0", "idempotent", 1), step("call:1", "unsafe", 2), step("model:1", "idempotent", 1, "model")],
+        tasks=[task(), child()], runs=[run()], events=events,
+        steps=[
+            step("call:0", "idempotent", 1), step("call:1", "unsafe", 2),
+            step("model:1", "idempotent", 1, "model"), SPAWN,
+        ],
         ledger=[called("call:0", 1), called("call:0", 1), called("call:1", 2), asked()],
         accepted=[{"id": "t1", "number": 7, "key": "k1", "kind": "keyed"}], decided=[], outages=[],
         losses=[{"at": START.timestamp() + 3.5, "pid": 102, "how": "kill -9", "calls": 1}],
@@ -44,7 +47,20 @@ def sound() -> Evidence:
 
 def task(**changes: Any) -> Any:
     about = {"id": "t1", "run_id": "r1", "status": "succeeded", "waiting": None, "idempotency_key": "k1", "last_seq": 9}
+    about["parent_task_id"] = None
     return SimpleNamespace(**about | changes)
+
+
+def child(**changes: Any) -> Any:
+    return task(
+        **{"id": "t2", "run_id": "r2", "idempotency_key": None, "last_seq": 0, "parent_task_id": "t1"} | changes
+    )
+
+
+SPAWN = SimpleNamespace(
+    run_id="r1", task_id="t1", key="part", kind="spawn", effect="pure", status="completed", fence=2, attempts=1,
+    idempotency_key="r1:part", result={"task_id": "t2"},
+)  # fmt: skip
 
 
 def run(**changes: Any) -> Any:
@@ -107,7 +123,7 @@ VIOLATIONS: dict[str, tuple[str, Callable[[Evidence], None]]] = {
     "a call was repeated for no reason": ("I5 BoundedRepeat", lambda e: e.losses.clear()),
     "an unsafe call was repeated": ("I5 BoundedRepeat", lambda e: e.ledger.append(called("call:1", 2))),
     "a recorded answer of a model was asked for again": ("I5 ModelCalls", lambda e: e.ledger.append(asked())),
-    "a model was asked for a step nobody recorded": ("I5 ModelCalls", lambda e: e.steps.pop()),
+    "a model was asked for a step nobody recorded": ("I5 ModelCalls", lambda e: e.steps.pop(2)),
     "a tool recorded another charge": ("I4 StepOnce", lambda e: e.steps[0].__dict__.update(
         kind="tool", result={"kind": "data", "data": {"status": 200, "body": {"charge": 9}}})),
     "a step was charged under two keys": ("I5 PaidOnce", lambda e: e.ledger.append(called("call:0", 3, root="r2"))),
@@ -117,8 +133,11 @@ VIOLATIONS: dict[str, tuple[str, Callable[[Evidence], None]]] = {
     "a watcher saw one twice": ("I6 Streams", watched(seqs=[1, 2, 2, 3])),
     "a watcher saw more than there was": ("I6 Streams", watched(seqs=list(range(1, 12)))),
     "a watcher never saw the end": ("I6 Streams", watched(ended=False)),
-    "a key made two tasks": ("I7 IdemSubmit", lambda e: e.tasks.append(task(id="t2", last_seq=0))),
+    "a key made two tasks": ("I7 IdemSubmit", lambda e: e.tasks.append(task(id="t3", last_seq=0))),
     "a step started after the cancel": ("I9 CancelSticks", set_run(cancel_acknowledged_at=START)),
+    "one step started two tasks": ("Families", lambda e: e.tasks.append(child(id="t3"))),
+    "a recorded child is not there": ("Families", lambda e: e.tasks.pop()),
+    "a child lives on": ("Families", lambda e: e.tasks.__setitem__(1, child(status="waiting"))),
     "recovery took too long": ("Recovery", set_event(3, at=START + timedelta(seconds=60))),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from worker.approvals import Request
 from worker.context import RunContext
 from worker.errors import StepFailed
 from worker.journal import StepCall
-from worker.workflows.probe.schemas import Call, Fail, ProbeInput, ProbeResult, ProbeStep
+from worker.workflows.probe.schemas import Call, Fail, ProbeInput, ProbeResult, ProbeStep, Start
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ANSWER_MAX = 1024 * 1024
@@ -40,11 +40,20 @@ async def _one(ctx: RunContext, index: int, step: ProbeStep, data: dict[str, Any
         return dict(await ctx.step(f"fail:{index}", lambda s: _fail(fail, s), kind="fail", data=data))
     if step.ask is not None:
         return asdict(await ctx.approval(f"ask:{index}", Request(**step.ask.model_dump())))
+    if step.tasks is not None:
+        return await _tasks(ctx, index, step.tasks)
     if step.say is not None:
         text = step.say
         return dict(await ctx.step(f"say:{index}", lambda s: _say(text, s), kind="say", data=data))
     await ctx.sleep(f"wait:{index}", step.wait_s or 0, data=data)
     return {"waited_s": step.wait_s}
+
+
+async def _tasks(ctx: RunContext, index: int, starts: list[Start]) -> dict[str, Any]:
+    named = [(f"tasks:{index}:{number}", start) for number, start in enumerate(starts)]
+    children = [await ctx.spawn(key, start.workflow, start.input) for key, start in named]
+    ended = await ctx.join_all(children)
+    return {"ended": [{"task_id": each.task_id, "status": each.status} for each in ended]}
 
 
 async def _fail(fail: Fail, step: StepCall) -> dict[str, Any]:

@@ -40,19 +40,27 @@ class Ask(_Strict):
     on_expiry: Literal["approve", "reject"] = "reject"
 
 
+class Start(_Strict):
+    """A task to start; with others of its step, all are waited for."""
+
+    workflow: Annotated[str, Field(min_length=1, max_length=200)]
+    input: dict[str, Any]
+
+
 class ProbeStep(_Strict):
-    """Exactly one of the five."""
+    """Exactly one of the six."""
 
     wait_s: Annotated[float, Field(ge=0, le=86_400, description="Seconds to wait.")] | None = None
     call: Call | None = None
     fail: Fail | None = None
     ask: Ask | None = None
+    tasks: Annotated[list[Start], Field(min_length=1, max_length=20)] | None = None
     say: Annotated[str, Field(max_length=20_000, description="Text to stream as deltas.")] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "ProbeStep":
         if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError("give exactly one of wait_s, call, fail, ask, say")
+            raise ValueError("give exactly one of wait_s, call, fail, ask, tasks, say")
         return self
 
 
