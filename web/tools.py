@@ -31,7 +31,8 @@ def check_tools(given: Mapping[str, Any], under: str = "") -> None:
     scope: AccountScope = g.scope
     missing, known = services().database.read(lambda connection: _missing(connection, scope, wanted))
     if missing:
-        message = f"There is no tool {', '.join(missing)[:200]}; tools of MCP servers are named server.tool"
+        there = f"there are {', '.join(known)}, and tools of MCP servers as server.tool or server.*"
+        message = f"There is no tool {', '.join(missing)[:200]}; {there}"[:1500]
         raise Invalid("There is no such tool.", [{"field": f"{under}tools", "message": message, "allowed": known}])
 
 

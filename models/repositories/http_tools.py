@@ -1,6 +1,6 @@
 """HTTP tools, by name."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from models import payloads
 from models.errors import Conflict, NotFound
-from models.scope import AccountScope
+from models.scope import AccountScope, SystemScope
 
 #: How many an account may have.
 TOOLS_MAX = 1000
@@ -33,6 +33,10 @@ _LIST = f"""
 SELECT {_COLUMNS} FROM http_tools WHERE account_id = %(account_id)s AND name > %(after)s ORDER BY name LIMIT %(limit)s
 """
 _NAMES = "SELECT name FROM http_tools WHERE account_id = %(account_id)s ORDER BY name LIMIT %(limit)s"
+_SEALED = (
+    "SELECT account_id, name, secret FROM http_tools WHERE secret IS NOT NULL ORDER BY account_id, name FOR UPDATE"
+)
+_SEAL = "UPDATE http_tools SET secret = %(secret)s WHERE account_id = %(account_id)s AND name = %(name)s"
 _DELETE = "DELETE FROM http_tools WHERE account_id = %(account_id)s AND name = %(name)s RETURNING name"
 
 
@@ -118,3 +122,12 @@ def delete(connection: Connection, scope: AccountScope, name: str) -> None:
     gone = connection.exec_driver_sql(_DELETE, {"account_id": scope.account_id, "name": name}).one_or_none()
     if gone is None:
         raise NotFound
+
+
+def seal_anew(connection: Connection, scope: SystemScope, sealed_anew: Callable[[str], str]) -> int:
+    """Replace every sealed secret by what `sealed_anew` makes of it, and return how many there are; for new keys."""
+    rows = connection.exec_driver_sql(_SEALED).all()
+    for account_id, name, secret in rows:
+        values = {"account_id": account_id, "name": name, "secret": sealed_anew(secret)}
+        connection.exec_driver_sql(_SEAL, values)
+    return len(rows)

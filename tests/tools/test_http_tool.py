@@ -83,6 +83,10 @@ def test_a_body_of_text_and_one_with_a_type_of_its_own_are_sent_as_they_are() ->
     assert (headers["Content-Type"], text) == ("text/plain; charset=utf-8", "plain")
     typed = define("https://x.example/", "POST", args=["q"], places=body, headers={"content-type": "text/csv"})
     assert sent(typed, q="a;b")[1:] == ({"content-type": "text/csv"}, "a;b")
+    as_json = define(
+        "https://x.example/", "POST", args=["q"], places=body, headers={"Content-Type": "application/json"}
+    )
+    assert sent(as_json, q="word")[2] == '"word"'
 
 
 @pytest.mark.parametrize(
@@ -125,6 +129,15 @@ async def test_the_secret_goes_to_its_place_and_into_no_result(
     assert result.data["url"] == server.url("/a")
     for form in ("s3cret", "word%2Bof"):
         assert form not in shown, shown
+
+
+async def test_what_stands_behind_a_scheme_in_a_secret_is_masked_by_itself(server: Server) -> None:
+    async def mirror(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=request.headers["Authorization"].removeprefix("Basic "))
+
+    server.answers = [mirror]
+    tool = made(server, define(server.url(), auth="header:Authorization"), "Basic bWU6aG9yc2U=")
+    assert (await ask(tool)).data["body"] == "[redacted]"
 
 
 @pytest.mark.parametrize("auth", ["bearer", "header:X-Word"])

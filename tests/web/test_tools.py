@@ -12,6 +12,10 @@ from sqlalchemy import text
 
 from config.settings import Settings
 from models.database import Database
+from models.errors import SecretUnreadable
+from models.repositories import http_tools
+from models.scope import OPERATIONS
+from models.secrets import SecretBox
 from tests.web.conftest import Caller, Client
 from web import create_app
 from web.services import EXTENSION
@@ -97,6 +101,30 @@ def test_a_secret_goes_nowhere_else_unless_it_is_given_again(client: Client, els
     assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "secret")
     assert client.get("/v1/tools/weather").json["definition"] == LOCKED
     assert put(client, **(LOCKED | elsewhere | {"secret": SECRET})).status_code == 200
+
+
+def test_secrets_are_sealed_anew_by_a_new_key_without_a_new_version(
+    client: Client, account: Caller, database: Database
+) -> None:
+    made = put(client, auth="bearer", secret=SECRET).json
+    newer = base64.b64encode(b"n" * 32).decode()
+    both = SecretBox(SecretStr(f"{newer},{KEYS.get_secret_value()}"))
+    assert database.run(lambda c: http_tools.seal_anew(c, OPERATIONS, lambda sealed: _anew(both, sealed))) >= 1
+    assert SecretBox(SecretStr(newer)).open(_of_account(database, account)).get_secret_value() == SECRET
+    assert client.get("/v1/tools/weather").json == made
+    database.run(lambda c: c.execute(text("UPDATE http_tools SET secret = NULL")))
+
+
+def _anew(box: SecretBox, sealed: str) -> str:
+    try:
+        return box.sealed_anew(sealed)
+    except SecretUnreadable:  # of another test
+        return sealed
+
+
+def _of_account(database: Database, account: Caller) -> str:
+    query = text("SELECT secret FROM http_tools WHERE account_id = :account")
+    return str(database.run(lambda c: c.execute(query, {"account": account.scope.account_id}).scalar_one()))
 
 
 def test_without_keys_no_secret_is_kept(client: Client, settings: Settings, account: Caller) -> None:

@@ -5,6 +5,7 @@ replay gives the model the tools it had. The secret is read at each call; it is 
 very request the run began with, so that no secret goes where its owner no longer sends it.
 """
 
+import asyncio
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -41,41 +42,40 @@ async def http_tools(ctx: RunContext, names: Iterable[str]) -> list[Tool]:
         return []
     store, scope = ctx.journal.store, AccountScope(ctx.journal.claim.account_id)
     recorded = await ctx.step(STEP, lambda _: _listed(store, scope, wanted), kind="tools")
-    return [_tool(store, scope, each) for each in recorded["tools"]]
+    # Compiling schemas takes milliseconds each: not on the loop.
+    return await asyncio.to_thread(lambda: [_tool(store, scope, each) for each in recorded["tools"]])
 
 
 async def _listed(store: Store, scope: AccountScope, names: list[str]) -> dict[str, Any]:
     try:
-        found = await store.read(partial(rows.some, scope=scope, names=names))
-        there = [] if len(found) == len(names) else await store.read(partial(rows.names, scope=scope))
+        return {"tools": await store.read(partial(_found, scope=scope, names=names))}
     except ModelError as error:
         raise StepFailed(str(error), code=error.code, retryable=error.retryable) from error
+
+
+def _found(connection: Any, scope: AccountScope, names: list[str]) -> list[dict[str, Any]]:
+    found = rows.some(connection, scope, names)
     if missing := [name for name in names if name not in found]:
-        known = ", ".join((*BUILT_IN, *there))
+        known = ", ".join((*BUILT_IN, *rows.names(connection, scope, 100)))
         raise InputRefused(f"there is no tool {', '.join(missing)}; there are {known}"[:2000])
-    return {"tools": [_recorded(found[name]) for name in names]}
+    return [_recorded(found[name]) for name in names]
 
 
 def _recorded(row: HttpToolRow) -> dict[str, Any]:
-    definition = HttpToolDefinition.model_validate(row.definition)
-    return {
-        "name": row.name,
-        "version": row.version,
-        "hash": definition.fingerprint(),
-        "definition": definition.stored(),
-    }
+    fingerprint = HttpToolDefinition.model_validate(row.definition).fingerprint()
+    return {"name": row.name, "version": row.version, "hash": fingerprint, "definition": row.definition}
 
 
 def _tool(store: Store, scope: AccountScope, recorded: dict[str, Any]) -> Tool:
     definition = HttpToolDefinition.model_validate(recorded["definition"])
-    opener = partial(_opened, store, scope, recorded["name"], definition.fingerprint())
+    opener = partial(_opened, store, scope, recorded["name"], recorded["definition"])
     return http_tool(recorded["name"], definition, opener, row=recorded["version"])
 
 
-async def _opened(store: Store, scope: AccountScope, name: str, began_with: str) -> SecretStr | None:
+async def _opened(store: Store, scope: AccountScope, name: str, began_with: dict[str, Any]) -> SecretStr | None:
     try:
         row = (await store.read(partial(rows.some, scope=scope, names=[name]))).get(name)
-        if row is None or HttpToolDefinition.model_validate(row.definition).fingerprint() != began_with:
+        if row is None or not _same_request(row.definition, began_with):
             raise Changed(f"{name} has been changed or deleted since this task began; submit the task again to use it")
         if row.definition.get("auth") is None:
             return None
@@ -86,3 +86,10 @@ async def _opened(store: Store, scope: AccountScope, name: str, began_with: str)
         raise NotConfigured(f"the secret of {name} can't be opened: {error}") from None
     except ModelError as error:
         raise ToolError(f"{name} can't be looked up now ({error.code}); try again") from None
+
+
+def _same_request(now: dict[str, Any], began_with: dict[str, Any]) -> bool:
+    if now == began_with:
+        return True
+    one, other = map(HttpToolDefinition.model_validate, (now, began_with))
+    return one.fingerprint() == other.fingerprint()

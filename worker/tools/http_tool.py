@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from pydantic import RootModel, SecretStr
 from yarl import URL
@@ -108,13 +109,19 @@ async def _run(
     key = "" if call.effect is Effect.PURE else call.idempotency_key
     opened = await secret()
     if opened is not None and call.account_id is not None:
-        remember(opened.get_secret_value(), call.account_id)
+        _remember(opened.get_secret_value(), call.account_id)
     sent = _with_secret(definition, plain, opened, key)
     answer = await fetch(guard, sent)
     if answer["url"] == str(sent.url):
         answer["url"] = str(plain.url)  # as it was before the secret was put in
     call.fresh_s = _fresh_s(answer)
     return attached(answer)
+
+
+def _remember(secret: str, account: UUID) -> None:
+    """Have a secret masked, and what stands behind a scheme in it: `Basic …`."""
+    for word in {secret, *secret.split()}:
+        remember(word, account)
 
 
 def _fresh_s(answer: dict[str, Any]) -> float | None:
@@ -132,13 +139,13 @@ def request_of(definition: HttpToolDefinition, args: dict[str, Any]) -> Request:
     Raises:
         Refused: an argument can't stand where it goes.
     """
-    places = {name: definition.place(name) for name in args}
     headers = dict(definition.headers)
     query: list[tuple[str, str]] = []
     fields: dict[str, Any] = {}
     body: bytes | None = None
-    for name, place in places.items():
-        there, value = place.name or name, args[name]
+    for name, value in args.items():
+        place = definition.place(name)
+        there = place.name or name
         if place.in_ == "query":
             query += _in_query(there, value, place)
         elif place.in_ == "header":
@@ -146,13 +153,20 @@ def request_of(definition: HttpToolDefinition, args: dict[str, Any]) -> Request:
         elif place.in_ == "field":
             fields[there] = value
         elif place.in_ == "body":
-            body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+            body = _body(headers, value)
     if fields:
-        body = json.dumps(fields).encode()
-    if body is not None and not any(each.lower() == "content-type" for each in headers):
-        headers["Content-Type"] = "application/json" if fields or body[:1] in b"{[" else "text/plain; charset=utf-8"
+        body = _body(headers, fields)
     own = CREDENTIALS | {each.lower() for each in headers if each.lower() != "content-type"}
     return Request(definition.method, _url(definition, args, query), headers, body, own)
+
+
+def _body(headers: dict[str, str], value: Any) -> bytes:
+    """Write a body, and its type into the headers unless they have one: text as it is, anything else as JSON."""
+    given = next((headers[name].lower() for name in headers if name.lower() == "content-type"), None)
+    is_text = isinstance(value, str) and "json" not in (given or "")
+    if given is None:
+        headers["Content-Type"] = "text/plain; charset=utf-8" if is_text else "application/json"
+    return (value if is_text else json.dumps(value)).encode()
 
 
 def _with_secret(definition: HttpToolDefinition, plain: Request, secret: SecretStr | None, key: str) -> Request:
