@@ -40,6 +40,7 @@ FAST = {
     "UMBEL_LEASE_S": str(LEASE_S), "UMBEL_RECONCILE_EVERY_S": "0.5", "UMBEL_RING_AGAIN_S": "2",
     "UMBEL_RETRY_BASE_S": "0.2", "UMBEL_CONTROL_EVERY_S": "0.3", "UMBEL_DRAIN_S": "8", "UMBEL_STREAM_SWEEP_S": "1",
     "UMBEL_ENVIRONMENT": "development", "UMBEL_LOG_LEVEL": "INFO",
+    "UMBEL_SECRET_KEYS": f"{'rig' * 14}A=",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Agents on the whole product: kill -9 at every boundary of every step, and hundreds of streams at once."""
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 from umbel_client import Umbel
 
 from chaos.nursery import Child, Nursery
-from chaos.provider import ProviderProcess
+from chaos.provider import MODEL, ProviderProcess
 from local.rig import ROOT, Rig, until
-from tests.acceptance.agents import Stream, Work, calls, model, steps_of
+from tests.acceptance.agents import Stream, Work, call, calls, model, steps_of
 from worker.crash import Point
 
 __all__ = ["model"]
@@ -97,6 +98,38 @@ def check(
     once = {line["key"]: line for line in model.calls() if line["key"].startswith(f"{work.name}:model:")}
     for kind in ("input", "output"):
         assert ended.result["usage"][f"{kind}_tokens"] == sum(line[kind] for line in once.values())
+
+
+def test_an_http_tool_whose_worker_is_killed_is_called_again_under_the_same_key_and_tells_no_secret(
+    stack: Rig, client: Umbel, model: ProviderProcess, nursery: Nursery
+) -> None:
+    secret = "a-word-for-the-bank"
+    charge = {
+        "description": "Charges an amount.",
+        "method": "POST",
+        "url": f"http://127.0.0.1:{model.port}/charge",
+        "parameters": {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]},
+        "effect": "idempotent",
+        "auth": "header:X-Word",
+    }
+    assert client.tools.put("charge", {**charge, "secret": secret}).secret == "set"
+    worker = doomed(stack, nursery, model, f"{Point.AFTER_CALL}:3")  # after tools:http and model:1
+    prompt = json.dumps({"task": "bank", "answers": [[call("charge", amount=1)], "All I was told: {told}"]})
+    task = client.submit("agent", {"prompt": prompt, "model": MODEL, "tools": ["charge"]})
+    assert worker.wait(30), "the worker was not killed"
+    stack.worker(**model.declared())
+    ended = client.wait(task.id, timeout=60)
+    assert ended.status == "succeeded", ended.error
+    assert task.run
+    paid = [line for line in model.calls() if line["key"] == f"{task.run.id}:tool:1:charge"]
+    assert [line["fresh"] for line in paid] == [True, False], "called twice, charged once"
+    steps = steps_of(stack, task.run.id)
+    assert {key: step.attempts for key, step in steps.items()} == {
+        "tools:http": 1, "model:1": 1, "tool:1:charge": 2, "model:2": 1,
+    }  # fmt: skip
+    everything = [json.dumps(frame.raw) for frame in client.events(task.id)] + [str(step) for step in steps.values()]
+    everything += [path.read_text() for path in stack.home.logs.iterdir()]
+    assert not [each for each in everything if secret in each]
 
 
 def test_many_agents_stream_at_once_in_one_worker_and_every_token_is_counted(
