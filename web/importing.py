@@ -1,5 +1,6 @@
 """Makes HTTP tools of an OpenAPI document, in one transaction."""
 
+import time
 from typing import Any
 
 from flask import g
@@ -42,6 +43,7 @@ def _sorted_out(document: Document, body: ImportTools) -> tuple[list[Made], list
     made: list[Made] = []
     refused: list[dict[str, Any]] = []
     for each in taken(document, options):
+        time.sleep(0)  # under gevent: lets the process's other requests go on between two operations
         if isinstance(each, Made):
             made.append(each)
         else:

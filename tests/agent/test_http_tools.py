@@ -21,6 +21,7 @@ from models.secrets import SecretBox
 from tests.agent.conftest import Call, Lab, Script, script
 from worker import llm
 from worker.engine import Engine
+from worker.errors import StepFailed
 from worker.testing import running_engine
 from worker.workflows import WORKFLOWS
 
@@ -153,6 +154,24 @@ async def test_a_replay_gives_the_model_the_tools_the_run_began_with(
     assert [path for _, path, _ in shop.seen] == ["/stock/a", "/stock/b"]
     assert model.steps_asked == [1, 2, 3], "nothing was repeated"
     assert lab.types(task).count("tool.called") == 2
+
+
+async def test_a_retry_of_a_failed_task_has_the_tools_its_first_run_had(
+    lab: Lab, quick: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lab, "stock", shop.definition())
+    failing = iter([StepFailed("no luck", code="no_luck")])
+    model = script(Call("stock", {"item": "a"}), lambda: next(failing, "done"))
+    async with playing(model, quick, monkeypatch) as engine:
+        task = lab.submit("agent", {"prompt": "look", "tools": ["stock"]})
+        await engine.execute(task.run_id)
+        assert lab.task(task).status == "failed"
+        put(lab, "stock", shop.definition(description="Other words."))
+        lab.ask("retry", task)
+        await engine.execute(lab.task(task).run_id)
+    assert lab.task(task).status == "succeeded", lab.task(task).error
+    assert {info.function_tools[0].description for info in model.infos} == {"Looks at the stock."}
+    assert len(shop.seen) == 1
 
 
 def approve(lab: Lab) -> None:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from models.tasks import Effect
 from tests.tools.test_http_request import Server, server
-from worker.tools.base import ArgumentsRefused, Refused, ToolCall, ToolResult
+from worker.tools.base import ArgumentsRefused, Refused, ToolCall, ToolError, ToolResult
 from worker.tools.chain import carry_out
 from worker.tools.http_spec import HttpToolDefinition
 from worker.tools.http_tool import HttpTool, http_tool, request_of
@@ -166,7 +166,14 @@ async def test_nothing_inside_is_reached_and_no_secret_opened_for_it(server: Ser
     with pytest.raises(Refused):
         await ask(made(server, define(server.url())))
     assert len(server.seen) == 1
-    assert opened == [True] * ("inside" in path), "a literal address is refused before"
+    assert opened == []
+
+
+async def test_a_secret_is_sent_in_the_clear_only_where_an_operator_allows_it(server: Server) -> None:
+    for url, refused in (("http://public.test/", "over https only"), ("https://public.test/", "can't connect|public")):
+        with pytest.raises(ToolError, match=refused):
+            await ask(made(server, define(url, auth="bearer")))
+    assert (await ask(made(server, define(server.url(), auth="bearer")))).data["status"] == 200
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ async def _run(
     """
     plain = request_of(definition, args.root)
     guard.check(plain.url)  # before any secret is opened
+    if definition.auth and plain.url.scheme != "https" and place_of(plain.url) not in guard.private:
+        raise Refused("a secret is sent over https only, or to a host and port in UMBEL_TOOL_HTTP_HOSTS")
     key = "" if call.effect is Effect.PURE else call.idempotency_key
     opened = await secret()
     if opened is not None and call.account_id is not None:
