@@ -105,24 +105,27 @@ def say(lab: Lab, question: Any, verdict: Any, args: dict[str, Any] | None = Non
     lab.database.run(lambda c: approvals.answer(c, lab.scope, question.place, reply))
 
 
-async def test_a_server_that_asks_parks_the_run_until_a_person_has_answered(
+async def test_a_server_that_asks_parks_the_run_until_a_person_has_answered_everything(
     lab: Lab, quick: Settings, ledger: Ledger, servers: Path
 ) -> None:
-    model = script(Call("lab__ask"), "blue it is")
+    model = script(Call("lab__ask", {"page": True}), "blue it is")
     async with running_engine(quick, flows(model, ledger, tools=("lab.ask",))) as engine:
         task = lab.submit("agent")
         assert await engine.execute(task.run_id) is Ended.WAITING
         assert lab.task(task).waiting["reason"] == "input"
-        question = open_question(lab)
-        assert (question.kind, question.request["tool"]) == ("input", "lab__ask")
-        assert question.request["args"]["question"] == "Which colour?"
-        assert question.request["schema"]["properties"] == {"c": {"type": "string"}}
-        say(lab, question, "answer", {"c": "blue"})
+        page, colour = lab.database.run(lambda c: approvals.open_questions(c, lab.scope, None, 50))
+        assert page.request["args"] == {"question": "Look at it first", "open": "https://example.com/colours"}
+        assert (colour.kind, colour.request["tool"]) == ("input", "lab__ask")
+        assert colour.request["args"]["question"] == "Which colour?"
+        assert colour.request["schema"]["properties"] == {"c": {"type": "string"}}
+        say(lab, colour, "answer", {"c": "blue"})
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        say(lab, open_question(lab), "answer", {})
         assert await engine.execute(task.run_id) is Ended.SUCCEEDED
-    assert "blue after state-1" in json.dumps(model.told())
+    assert "blue after state-1, page accepted" in json.dumps(model.told())
     assert model.steps_asked == [1, 2]
-    steps = list(lab.steps(task))
-    assert steps[2:5] == ["tool:1:lab__ask", "ask:tool:1:lab__ask:1", "tool:1:lab__ask:2"]
+    call, asked = "tool:1:lab__ask", "ask:tool:1:lab__ask"
+    assert [key for key in lab.steps(task) if "lab__ask" in key] == [call, f"{asked}:1", f"{asked}:2", f"{call}:2"]
     assert lab.types(task).count("tool.completed") == 1
     assert lab.dense(task)
 

@@ -155,8 +155,8 @@ def made(options: argparse.Namespace) -> MCPServer:
         return str(subprocess.Popen(["sleep", "1000"]).pid)
 
     @server.tool()
-    async def ask(ctx: Context, strange: bool = False) -> str | InputRequiredResult:
-        """Ask for a colour, then say it; or ask in a way that nobody can answer."""
+    async def ask(ctx: Context, strange: bool = False, page: bool = False) -> str | InputRequiredResult:
+        """Ask for a colour, and perhaps to look at a page, then say it; or ask in a way that nobody can answer."""
         if strange:
             nowhere = ElicitRequestURLParams(message="Go there", url="file:///etc/passwd")
             return InputRequiredResult(input_requests={"it": ElicitRequest(params=nowhere)})
@@ -164,11 +164,16 @@ def made(options: argparse.Namespace) -> MCPServer:
             form = ElicitRequestFormParams(
                 message="Which colour?", requested_schema={"type": "object", "properties": {"c": {"type": "string"}}}
             )
-            return InputRequiredResult(input_requests={"colour": ElicitRequest(params=form)}, request_state="state-1")
+            asked = {"colour": ElicitRequest(params=form)}
+            if page:
+                there = ElicitRequestURLParams(message="Look at it first", url="https://example.com/colours")
+                asked["a page"] = ElicitRequest(params=there)
+            return InputRequiredResult(input_requests=asked, request_state="state-1")
         answer = ctx.input_responses["colour"]
         if answer.action != "accept":
             return f"{answer.action}d"
-        return f"{answer.content['c']} after {ctx.request_state}"
+        seen = f", page {ctx.input_responses['a page'].action}ed" if page else ""
+        return f"{answer.content['c']} after {ctx.request_state}{seen}"
 
     @server.tool()
     async def ask_at_once(ctx: Context) -> str:

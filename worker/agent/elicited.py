@@ -15,8 +15,9 @@ from worker.tools.ask_human import AskArguments
 from worker.tools.base import Answers, ToolError
 from worker.tools.chain import RESULT_MAX
 
-#: How often one call may ask before it is given up.
+#: How often one call may ask before it is given up, and how much at once.
 ROUNDS_MAX = 5
+QUESTIONS_MAX = 10
 #: The kind of a recorded result that is a question.
 ASKED = "asked"
 #: A visited address is answered with nothing.
@@ -32,8 +33,9 @@ class NotAskable(ToolError):
 def recorded(tool: str, requests: dict[str, Any], state: str | None) -> dict[str, Any]:
     """Return what is recorded of a call that ended with questions."""
     asked = {"kind": ASKED, "requests": requests, "state": state}
-    if len(json.dumps(asked)) > RESULT_MAX:
-        return NotAskable(f"{tool} asks more than {RESULT_MAX} characters hold").as_result().as_json()
+    if len(requests) > QUESTIONS_MAX or len(json.dumps(asked)) > RESULT_MAX:
+        most = f"more than {QUESTIONS_MAX} questions, or {RESULT_MAX} characters, at once"
+        return NotAskable(f"{tool} asks {most}").as_result().as_json()
     return asked
 
 
