@@ -5,9 +5,10 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
-from umbel_client.cli import main, render
+from umbel_client.cli import main, render, serving
 from umbel_client.cli.live import Display
 from umbel_client.models import Frame
 
@@ -172,3 +173,10 @@ def test_an_agent_is_steered_and_sessions_are_shown(run: Run, server: StandIn) -
     assert run("sessions", "s0").output == "1\tuser\tWhere to?\n2\tassistant\t[map]\n"
     assert run("sessions", "s0", "--delete").exit_code == 0 and server.sessions == []
     assert run("sessions", "--delete").exit_code == 2
+
+
+def test_serving_mcp_without_its_packages_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    outcome = run("mcp", "--stdio")
+    assert outcome.exit_code == 1
+    assert "pip install 'umbel-client[mcp]'" in outcome.stderr
