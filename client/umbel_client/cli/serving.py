@@ -25,12 +25,14 @@ def mcp(session: Session, stdio: bool, host: str, port: int, hosts: tuple[str, .
         raise ConfigurationMissing(
             f"Serving MCP needs {', '.join(missing)}. Install them: pip install 'umbel-client[mcp]'."
         )
-    # Loaded now: half a second that no other command needs.
-    from umbel_client.mcp.server import serve_http, serve_stdio
-
+    # Loaded now: seconds that no other command needs.
     if stdio:
+        from umbel_client.mcp.stdio import serve_stdio
+
         asyncio.run(serve_stdio(load_settings(session.url, env_file=session.env_file)))
     else:
+        from umbel_client.mcp.server import serve_http
+
         asyncio.run(serve_http(find_url(session.url, session.env_file), host, port, hosts, origins))
 
 

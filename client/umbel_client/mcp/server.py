@@ -1,4 +1,4 @@
-"""The server, over standard input and output or over HTTP."""
+"""The server, and how it is served over HTTP."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,6 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from umbel_client._version import __version__
-from umbel_client.config import Settings
-from umbel_client.errors import Unauthorized
 from umbel_client.mcp.access import Access, bearer
 from umbel_client.mcp.api import Api
 from umbel_client.mcp.tools import Asked, KeyOf, Tools
@@ -26,20 +24,6 @@ ABOUT = (
     "Umbel carries out tasks to the end, once, also when nobody waits for them. "
     "Submit a task, keep its id, wait for it."
 )
-
-
-async def serve_stdio(settings: Settings) -> None:
-    """Serve one client over standard input and output until it leaves.
-
-    Raises Unauthorized if the key is not accepted, another UmbelError if the server can't say.
-    """
-    api = Api(settings.url)
-    try:
-        if not await api.accepts(settings.api_key):
-            raise Unauthorized(401, {"detail": f"{settings.url} does not accept the key of the {settings.source}."})
-        await _server(api, lambda _: settings.api_key).run_stdio_async()
-    finally:
-        await api.close()
 
 
 async def serve_http(url: str, host: str, port: int, hosts: Sequence[str] = (), origins: Sequence[str] = ()) -> None:
@@ -63,7 +47,7 @@ def http_app(url: str, hosts: Sequence[str] = (), origins: Sequence[str] = ()) -
     by besides loopback's, `origins` the web pages that may use it.
     """
     api = Api(url)
-    server = _server(api, _shown_key)
+    server = made(api, _shown_key)
     server.custom_route(HEALTH, ["GET"])(_alive)
     security = TransportSecuritySettings(
         allowed_hosts=[f"{host}:*" for host in LOOPBACK] + [name for host in hosts for name in (host, f"{host}:*")],
@@ -73,7 +57,8 @@ def http_app(url: str, hosts: Sequence[str] = (), origins: Sequence[str] = ()) -
     return _Closing(Access(inner, api, open=frozenset({HEALTH})), api)
 
 
-def _server(api: Api, key_of: KeyOf) -> MCPServer[Any]:
+def made(api: Api, key_of: KeyOf) -> MCPServer[Any]:
+    """The server with all its tools; `key_of` tells whose key a call is made with."""
     server: MCPServer[Any] = MCPServer(
         "umbel", title="Umbel", instructions=ABOUT, version=__version__, log_level="WARNING", subscriptions=False
     )
