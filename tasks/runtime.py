@@ -38,7 +38,7 @@ class Runtime:
         self.store = Store(database, settings.store_threads)
         self.publisher = Publisher(_redis(settings))
         self.engine = Engine(settings, self.store, self.publisher, WORKFLOWS, _ring)
-        self.heartbeat = Heartbeat(self.engine, _redis(settings, listening=True), capacity)
+        self.heartbeat = Heartbeat(self.engine, _redis(settings, listening=True), capacity, _sandbox)
 
     def start(self) -> None:
         """Start on the running loop."""
@@ -94,6 +94,10 @@ def engine() -> Engine:
     """Return this process's engine."""
     assert _current is not None, "only a worker with the asyncio pool has an engine"
     return _current.engine
+
+
+async def _sandbox() -> dict[str, str]:
+    return (await sandboxes.house().choice()).told()
 
 
 async def _ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,6 @@ from models import pubsub
 from models.errors import ModelError
 from models.repositories import runs, workers
 from models.scope import ENGINE
-from worker import sandboxes
 from worker.engine import Engine
 from worker.llm.providers import catalogue
 from worker.llm.published import Published, publish
@@ -22,13 +22,19 @@ from worker.llm.published import Published, publish
 SEEN_EVERY_S = 5.0
 PAUSE_S = 1.0
 
+#: Finds out how code can be kept in here, and returns what is told of it.
+Sandbox = Callable[[], Awaitable[dict[str, str]]]
+
 log = logging.getLogger(__name__)
 
 
 class Heartbeat:
     """Coroutines beside the engine: one ticks, one hears notices that cut a tick short, one tells of sandboxes."""
 
-    def __init__(self, engine: Engine, client: "redis.asyncio.Redis", capacity: int) -> None:
+    def __init__(
+        self, engine: Engine, client: "redis.asyncio.Redis", capacity: int, sandbox: Sandbox | None = None
+    ) -> None:
+        self._sandbox = sandbox
         self._engine = engine
         self._client = client
         self._capacity = capacity
@@ -42,8 +48,9 @@ class Heartbeat:
         self._tasks = [
             asyncio.create_task(self._tick_forever(), name="heartbeat"),
             asyncio.create_task(self._listen_forever(), name="control"),
-            asyncio.create_task(self._tell_sandbox(), name="sandbox"),
         ]
+        if self._sandbox is not None:
+            self._tasks.append(asyncio.create_task(self._tell_sandbox(self._sandbox), name="sandbox"))
 
     async def stop(self) -> None:
         """Stop them and sign off."""
@@ -86,8 +93,8 @@ class Heartbeat:
             seen = partial(_seen, name=engine.name, running=held, capacity=self._capacity, models=self._models)
             await engine.store.read(seen)
 
-    async def _tell_sandbox(self) -> None:
-        told = (await sandboxes.house().choice()).told()
+    async def _tell_sandbox(self, sandbox: Sandbox) -> None:
+        told = await sandbox()
         while True:  # again and again: the row may have been lost, or not be there yet
             try:
                 await self._engine.store.read(partial(_tell_sandbox, name=self._engine.name, told=told))

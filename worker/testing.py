@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings
 from models.database import connect
-from worker import http, llm, mcp
+from worker import http, llm, mcp, sandboxes
 from worker.context import RunContext
 from worker.engine import Engine
 from worker.events import Publisher
@@ -94,3 +94,4 @@ async def running_engine(
         await llm.close()
         await mcp.close()
         await cache.close()
+        await sandboxes.close()
