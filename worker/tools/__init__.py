@@ -6,6 +6,6 @@ from pathlib import Path
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 #: The tools every worker has; `worker.tools.registry` holds their code, and a test keeps the two equal.
 BUILT_IN = (
-    *("ask_human", "calculator", "datetime", "http_request", "json_transform", "note", "read_file", "spawn_task"),
-    "web_search",
+    *("ask_human", "calculator", "datetime", "http_request", "json_transform", "list_files", "note", "read_file"),
+    *("run_python", "run_shell", "spawn_task", "web_search", "write_file"),
 )

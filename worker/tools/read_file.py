@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,13 +39,16 @@ class ReadArguments(Arguments):
     header: bool = Field(True, description="Whether a table's first row names its columns.")
 
 
-async def run(files: Mapping[str, bytes], args: ReadArguments, call: ToolCall) -> Any:
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+async def run(files: Mapping[str, bytes], fetch: Fetch | None, args: ReadArguments, call: ToolCall) -> Any:
     """Read a part of a file; what is left is named by `next` or `next_page`.
 
     Raises:
         Refused: there is no such file, or it can't be read so; the message says what to do.
     """
-    raw = files.get(args.name)
+    raw = await _raw(files, fetch, args.name)
     if raw is None:
         raise Refused(f"there is no file {args.name!r}; there are {_listed(files)}")
     kind = args.read_as if args.read_as != "auto" else _kind(args.name, raw)
@@ -55,6 +58,17 @@ async def run(files: Mapping[str, bytes], args: ReadArguments, call: ToolCall) -
     if "error" in answer:
         raise Refused(f"{args.name}: {answer['error']}")
     return answer["value"]
+
+
+async def _raw(files: Mapping[str, bytes], fetch: Fetch | None, name: str) -> bytes | None:
+    if fetch is None:
+        return files.get(name)
+    try:
+        return await fetch(name)  # a given file is there too, as the run's code may have changed it
+    except Refused:
+        if name not in files:
+            raise
+        return files[name]
 
 
 async def _parsed(name: str, request: bytes) -> dict[str, Any]:
@@ -88,11 +102,13 @@ READ_FILE = Tool(
     description="Reads a file given with the task: text, CSV, JSON or PDF.",
     arguments=ReadArguments,
     effect=Effect.PURE,
-    run=partial(run, {}),
+    run=partial(run, {}, None),
 )
 
 
-def read_file(files: Mapping[str, bytes]) -> Tool:
-    """Make the tool for one task's files; the model is told their names."""
+def read_file(files: Mapping[str, bytes], fetch: Fetch | None = None) -> Tool:
+    """Make the tool for one task's files, of which the model is told the names; `fetch` gives those of its sandbox."""
     described = f"{READ_FILE.description} There are: {_listed(files)}."
-    return replace(READ_FILE, description=described, run=partial(run, files))
+    if fetch is not None:
+        described = f"Reads a file of the work directory: text, CSV, JSON or PDF. Given: {_listed(files)}."
+    return replace(READ_FILE, description=described, run=partial(run, files, fetch), timeout_s=120 if fetch else 30)

@@ -7,6 +7,7 @@ from worker.tools import BUILT_IN
 from worker.tools.ask_human import ASK_HUMAN
 from worker.tools.base import Tool
 from worker.tools.calculator import CALCULATOR
+from worker.tools.coding import CODING
 from worker.tools.dates import DATETIME
 from worker.tools.http_request import http_request
 from worker.tools.note import NOTE
@@ -62,7 +63,18 @@ class Registry:
 def built_in() -> Registry:
     """Return the tools every worker has."""
     registry = Registry(
-        (ASK_HUMAN, CALCULATOR, DATETIME, http_request(), JSON_TRANSFORM, NOTE, READ_FILE, SPAWN_TASK, web_search())
+        (
+            ASK_HUMAN,
+            CALCULATOR,
+            DATETIME,
+            http_request(),
+            JSON_TRANSFORM,
+            NOTE,
+            READ_FILE,
+            SPAWN_TASK,
+            web_search(),
+            *CODING,
+        )
     )
     assert sorted(tool.name for tool in registry) == sorted(BUILT_IN)
     return registry

@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from config.settings import get_settings
 from models.errors import NotFound
 from models.repositories import files
 from models.scope import AccountScope
-from worker import llm
+from models.tasks import Effect, StepStatus
+from worker import llm, sandboxes
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
 from worker.agent.registered import http_tools
 from worker.context import RunContext
 from worker.errors import InputRefused
+from worker.tools.coding import NAMES, coding, fetch
 from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
 from worker.tools.read_file import read_file
 from worker.tools.registry import Registry, built_in
+from worker.tools.workbench import Keeper, Workbench
 from worker.workflows.agent.files import BYTES_MAX, GivenFile
 from worker.workflows.agent.schemas import AgentInput, AgentLimits, AgentResult
 
@@ -25,9 +29,14 @@ from worker.workflows.agent.schemas import AgentInput, AgentLimits, AgentResult
 async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
     model_of = await llm.models_of(ctx.journal.store, ctx.journal.claim.account_id, guard_of)
-    own = registry(ctx, given, await contents(ctx, given.files))
-    tools = own.having(*await http_tools(ctx, given.tools))
-    return AgentResult.model_validate(await run_agent(ctx, assignment(given), model_of, tools))
+    files_of_task = await contents(ctx, given.files)
+    bench = workbench(ctx, files_of_task)
+    try:
+        own = registry(ctx, given, files_of_task, bench)
+        done = await run_agent(ctx, assignment(given), model_of, own.having(*await http_tools(ctx, given.tools)))
+    finally:
+        await bench.close()
+    return AgentResult.model_validate(done)
 
 
 async def contents(ctx: RunContext, given: list[GivenFile]) -> dict[str, bytes]:
@@ -54,11 +63,22 @@ async def _uploaded(ctx: RunContext, file_id: UUID) -> files.FileRow:
         raise InputRefused(f"the uploaded file {file_id} is gone; upload it again") from None
 
 
-def registry(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes]) -> Registry:
+def registry(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes], bench: Workbench) -> Registry:
     """Return the tools of one task: the built-in ones, those that know it made for it."""
     journal = ctx.journal
     shelf = Shelf(journal.store, AccountScope(journal.claim.account_id), given.agent or "")
-    return built_in().having(note(shelf), read_file(contents))
+    inside = partial(fetch, bench) if {*NAMES} & {*given.tools} else None
+    return built_in().having(note(shelf), read_file(contents, inside), *coding(bench))
+
+
+def workbench(ctx: RunContext, contents: Mapping[str, bytes]) -> Workbench:
+    """Return the task's sandbox, which goes on from what its recorded steps left."""
+    journal = ctx.journal
+    claim = journal.claim
+    used = [row for row in claim.steps if row.key.startswith("tool:") and row.key.rpartition(":")[2] in NAMES]
+    done = [row.idempotency_key for row in used if row.status == StepStatus.COMPLETED and row.effect != Effect.PURE]
+    keeper = Keeper(journal.store, claim.run_id, claim.fence)
+    return Workbench(sandboxes.house, keeper, done, contents, get_settings().sandbox_idle_s)
 
 
 def assignment(given: AgentInput) -> Assignment:
