@@ -232,7 +232,7 @@ class Settings(BaseSettings):
         description="Where web_search asks: `https://api.tavily.com/search`, or whatever speaks its protocol.",
     )
     search_key: SecretStr = Field(SecretStr(""), description="Key of the search service.")
-    sandbox: Literal["auto", "bubblewrap", "none"] = Field(
+    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = Field(
         "auto",
         description="How code of users and models is kept in; `none`: it is refused. See [Sandboxes](sandboxes.md).",
     )

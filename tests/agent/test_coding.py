@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import Settings
+from config.settings import Settings, get_settings
 from tests.agent.conftest import Call, Lab, Script, script
 from worker import crash, llm
 from worker.crash import Point
@@ -106,10 +106,13 @@ async def test_without_a_sandbox_the_model_is_told_why_and_code_does_not_run(
     lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("UMBEL_SANDBOX", "bubblewrap")
+    get_settings.cache_clear()
     model = script(Call("run_python", {"code": "print(1)"}), "done")
     task = submitted(lab, monkeypatch, model)
     async with running_engine(quick, WORKFLOWS) as engine:
         await engine.execute(task.run_id)
+    get_settings.cache_clear()
     error = lab.steps(task)["tool:1:run_python"]["result"]["error"]
     assert (error["code"], error["cause"]) == ("tool_not_configured", "sandbox_unavailable")
     assert "install the package bubblewrap" in error["message"]

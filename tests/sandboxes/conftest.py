@@ -9,15 +9,16 @@ import pytest_asyncio
 from tests.conftest import lacking
 from tests.sandboxes.looking import backend_here, every_process, processes
 from worker.sandboxes.base import MIB, Backend, Limits, Wanted
+from worker.sandboxes.choosing import BACKENDS
 from worker.sandboxes.errors import SandboxUnavailable
 from worker.sandboxes.local import LocalSandbox
 
 Make = Callable[..., Awaitable[LocalSandbox]]
 
 
-@pytest.fixture(scope="session")
-def backend() -> Backend:
-    return backend_here("bubblewrap")
+@pytest.fixture(scope="session", params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return backend_here(request.param)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

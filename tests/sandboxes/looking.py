@@ -8,6 +8,7 @@ from pathlib import Path
 from worker.sandboxes.base import Backend
 from worker.sandboxes.bubblewrap import Bubblewrap
 from worker.sandboxes.local import LocalSandbox
+from worker.sandboxes.namespaces import Namespaces
 
 FIRST_UID = 1_990_500_000
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else shutil.which("python3") or ""
@@ -15,7 +16,7 @@ PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else shutil.wh
 
 def backend_here(name: str) -> Backend:
     """The backend of a name."""
-    return {"bubblewrap": Bubblewrap}[name](FIRST_UID, PYTHON)
+    return {"bubblewrap": Bubblewrap, "landlock": Namespaces}[name](FIRST_UID, PYTHON)
 
 
 def every_process() -> Iterator[tuple[int, str]]:

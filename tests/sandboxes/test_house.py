@@ -72,11 +72,14 @@ async def test_a_backend_whose_walls_are_missing_is_not_used(monkeypatch: pytest
         choice.usable()
 
 
-async def test_without_bubblewrap_the_refusal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_bubblewrap_landlock_is_used_or_the_refusal_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     choice = await choosing.choose(wanted(sandbox="bubblewrap"))
     with pytest.raises(SandboxUnavailable, match="install the package bubblewrap"):
         choice.usable()
+    assert (await choosing.choose(wanted())).told()["backend"] == "landlock"
     with pytest.raises(SandboxUnavailable, match="UMBEL_SANDBOX"):
         (await choosing.choose(wanted(sandbox="none"))).usable()
 

@@ -5,12 +5,18 @@ import asyncio
 import pytest
 
 from tests.sandboxes.conftest import Make
-from tests.sandboxes.looking import every_process, processes
-from worker.sandboxes.base import MIB, Job, Stopped, Stream
+from tests.sandboxes.looking import backend_here, every_process, processes
+from worker.sandboxes.base import MIB, Backend, Job, Stopped, Stream
 from worker.sandboxes.errors import PathRefused, SandboxLost
 from worker.sandboxes.local import LocalSandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="session", params=["bubblewrap"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """The program inside is the same in all; the walls are tested with each."""
+    return backend_here(request.param)
 
 
 async def test_code_runs_and_its_output_and_exit_code_come_back(shared: LocalSandbox) -> None:

@@ -9,14 +9,11 @@ from worker.sandboxes import seccomp
 from worker.sandboxes.base import WORK, Wanted
 from worker.sandboxes.errors import SandboxUnavailable
 from worker.sandboxes.local import Launch, LocalSandbox, as_file, start
+from worker.sandboxes.system import FILES, LINKED
 
 NAME = "bubblewrap"
 NOBODY = "65534"
 HOST_NAME = "umbel-sandbox"
-#: Directories of the system besides /usr that are links into it, or directories of their own on older systems.
-_SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
-#: What programs look up there: where libraries are, and which of several programs is meant.
-_ETC = ("/etc/ld.so.cache", "/etc/alternatives")
 
 
 class Bubblewrap:
@@ -62,12 +59,12 @@ _SEALED = ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--")
 
 def _system() -> Iterator[str]:
     yield from ("--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev")
-    for name in _SYSTEM:
+    for name in LINKED:
         if os.path.islink(name):
             yield from ("--symlink", os.readlink(name), name)
         elif os.path.isdir(name):
             yield from ("--ro-bind", name, name)
-    for name in _ETC:
+    for name in FILES:
         yield from ("--ro-bind-try", name, name)
 
 

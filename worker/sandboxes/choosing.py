@@ -5,15 +5,17 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.settings import Settings
 from worker.sandboxes.base import Backend, Job, Limits, Wanted
 from worker.sandboxes.bubblewrap import Bubblewrap
 from worker.sandboxes.errors import SandboxError, SandboxUnavailable
+from worker.sandboxes.namespaces import Namespaces
 
 #: In the order they are preferred.
-BACKENDS = {"bubblewrap": Bubblewrap}
+BACKENDS: dict[str, Callable[[int, str], Backend]] = {"bubblewrap": Bubblewrap, "landlock": Namespaces}
 #: Prints each wall that is missing: a file of this machine that can be read, its network, its processes.
 _CHECK = """
 import os, socket, sys

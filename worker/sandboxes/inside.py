@@ -90,6 +90,7 @@ class Run:
         self.code = 0
         self.began = time.monotonic()
         self.cpu_before = _children_cpu()
+        self.files_before = _inodes()  # what was too many before may still be looked at, and deleted
         self.cpu_s = 0.0
 
     def carry_out(self) -> Head:
@@ -224,7 +225,7 @@ class Run:
             self.stopped = "cpu"
         elif memory > asked["memory"]:
             self.stopped = "memory"
-        elif _inodes() > asked["files"]:
+        elif _inodes() > max(asked["files"], self.files_before):
             self.stopped = "files"
 
     def _end(self, ended: int) -> None:
@@ -405,8 +406,6 @@ def main() -> None:
     """Do what is asked until nobody is left to ask."""
     peer = Peer(os.dup(0))
     null = os.open("/dev/null", os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     if ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
@@ -414,6 +413,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir("/")
     os.umask(0o022)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
     peer.send({"ready": True, "pid": os.getpid(), "python": sys.version.split()[0]})
     while True:
         asked, body = peer.receive()
