@@ -204,8 +204,7 @@ class Settings(BaseSettings):
     )
     tool_http_hosts: list[str] = Field(
         [],
-        description="`host:port` pairs http_request and accounts may reach although they are not public (a JSON list).",
-        description="`host:port` pairs http_request and HTTP tools may reach although not public (a JSON list).",
+        description="`host:port` pairs tools and accounts' providers may reach although not public (a JSON list).",
     )
     tool_cache_s: int = Field(
         300, ge=0, le=86_400, description="How long results of tools that may be cached are given again; 0: never."

@@ -16,6 +16,8 @@ from worker.tools.spawn_task import SPAWN_TASK
 from worker.tools.transform import JSON_TRANSFORM
 from worker.tools.web_search import web_search
 
+PLAIN = (ASK_HUMAN, CALCULATOR, DATETIME, JSON_TRANSFORM, NOTE, READ_FILE, SPAWN_TASK)
+
 
 class Registry:
     """Tools by name; a name is taken once."""
