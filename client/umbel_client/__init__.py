@@ -27,6 +27,7 @@ from umbel_client.errors import (
     UnexpectedAnswer,
     WaitTimedOut,
 )
+from umbel_client.files import Artifact, File
 from umbel_client.models import Failure, Frame, Run, Task, Waiting
 from umbel_client.questions import Approval
 from umbel_client.reports import Blocker, Check, Readiness, Step, Why, Workflow
@@ -39,6 +40,7 @@ __all__ = [
     "AgentSession",
     "ApiError",
     "Approval",
+    "Artifact",
     "Blocker",
     "Check",
     "ConfigurationError",
@@ -47,6 +49,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "Failure",
+    "File",
     "Frame",
     "Import",
     "Interruption",

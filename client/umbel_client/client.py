@@ -12,6 +12,7 @@ from umbel_client.backoff import Backoff
 from umbel_client.config import load_settings
 from umbel_client.declared import Declarations
 from umbel_client.errors import WaitTimedOut
+from umbel_client.files import Artifacts, Files
 from umbel_client.http import Http
 from umbel_client.models import Frame, Task
 from umbel_client.questions import Approval, decide_path, reply
@@ -29,7 +30,8 @@ class Umbel(Declarations):
 
     `url` and `api_key` default to UMBEL_URL and UMBEL_API_KEY from the environment, else from `.umbel/client.env` here
     or above. `timeout` is in seconds, for each connect, read and write. Raises ConfigurationError when no server is
-    known. Every method raises ConnectionFailed or an ApiError; reads and keyed submits are retried first.
+    known. `files` are the account's, `artifacts` what tasks made. Every method raises ConnectionFailed or an ApiError;
+    reads and keyed submits are retried first.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Umbel(Declarations):
         self.sessions = Sessions(self._http)
         #: Tools of agents: list, get, put, remove, import_openapi.
         self.tools = Tools(self._http)
+        self.files = Files(self._http)
+        self.artifacts = Artifacts(self._http)
 
     def __enter__(self) -> Self:
         return self

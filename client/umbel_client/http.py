@@ -1,8 +1,10 @@
 """One HTTP connection pool: keys, retries, and answers turned into values or typed errors."""
 
+import os
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 import httpx
 
@@ -71,6 +73,31 @@ class Http:
         response = self._send("DELETE", path)
         if not response.is_success:
             _refuse(response)
+
+    def upload(self, path: str, files: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+        """POST a multipart body, once; files are read as they are sent."""
+        return self._once("POST", path, files=files, data=fields)
+
+    def download(self, path: str, to: Path) -> int:
+        """GET bytes into a file, which is replaced once they are all there; return their number."""
+        draft = to.with_name(f".{to.name}.{os.getpid()}")
+        try:
+            with draft.open("wb") as file:
+                size = self._stream(path, file)
+            draft.replace(to)
+        finally:
+            draft.unlink(missing_ok=True)
+        return size
+
+    def _stream(self, path: str, file: BinaryIO) -> int:
+        try:
+            with self._client.stream("GET", self.settings.url + path, headers=self.authorization) as response:
+                if not response.is_success:
+                    response.read()
+                    _refuse(response)
+                return sum(file.write(piece) for piece in response.iter_bytes())
+        except httpx.RequestError as error:
+            raise ConnectionFailed(f"The download from {self.settings.url} broke ({reason(error)}).") from error
 
     def probe(self, path: str) -> dict[str, Any]:
         """GET once without retries; an answer of 503 with a JSON body is an answer too."""
