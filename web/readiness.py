@@ -11,7 +11,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from config.settings import Settings
+from models.blobs import open_store
 from models.database import Database
+from models.errors import StoreUnavailable
 from models.repositories import health, workers
 from models.scope import SystemScope
 from models.versions import newest_migration
@@ -45,7 +47,9 @@ class Readiness:
             "queue": _Bounded(self._check_queue),
             "sandboxes": _Bounded(self._check_sandboxes),
             "migrations": _Bounded(self._check_migrations),
+            "files": _Bounded(self._check_files),
         }
+        self._blobs = open_store(settings)
         self._lock = threading.Lock()
         self._last: tuple[float, dict[str, Outcome]] = (float("-inf"), {})
 
@@ -81,6 +85,13 @@ class Readiness:
             cure = "set maxmemory-policy to noeviction, or doorbells may be evicted"
             return _bad(f"answers, but evicts ({policy})", cure) | {"policy": policy}
         return _good("answers") | {"policy": policy}
+
+    def _check_files(self) -> Outcome:
+        try:
+            self._blobs.check()
+        except StoreUnavailable as error:
+            return _bad(str(error), "look at UMBEL_BLOB_STORE; every process must be able to write there")
+        return _good("can be kept")
 
     def _policy(self) -> str:
         try:

@@ -54,6 +54,26 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_pays_once(
         assert provider.repeats == 0
 
 
+def test_artifacts_are_kept_once_whatever_is_killed_around_them(stack: Rig, client: Umbel) -> None:
+    keeps = [{"keep": {"name": "receipt", "content": content}} for content in ("one", "two")]
+    rescue = stack.worker("maintenance", ready=False)
+    first = stack.worker("interactive,batch", UMBEL_CRASH_POINT=f"{Point.AFTER_CALL}:2")  # the bytes of `one` are put
+    stack.ready(rescue)
+    task = client.submit("probe", {"steps": [{"say": "begin"}, *keeps]})
+    until(lambda: first.dead, "the worker is killed before the artifact is recorded")
+    second = stack.worker("recovery", UMBEL_CRASH_POINT=f"{Point.AFTER_RESULT}:2", ready=False)
+    until(lambda: second.dead, "the next one is killed right after the second version is recorded")
+    stack.worker()
+    ended(client, [task])
+    frames = [frame for frame in client.events(task.id) if frame.type.startswith("artifact.")]
+    assert [(frame.type, frame.data["version"]) for frame in frames] == [
+        ("artifact.created", 1),
+        ("artifact.updated", 2),
+    ]
+    (kept,) = client.artifacts.list(task.id)
+    assert (kept.version, kept.size) == (2, 3)
+
+
 def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Rig, client: Umbel, provider: Provider) -> None:
     stack.worker()
     victim = stack.worker()

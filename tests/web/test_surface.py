@@ -80,7 +80,7 @@ def test_health_answers_without_a_key(app: Flask) -> None:
 def test_readiness_lists_every_dependency(client: Client, database: Any) -> None:
     worker(database)
     report = client.get("/readyz").json
-    assert set(report["checks"]) == {"database", "redis", "workers", "queue", "migrations", "sandboxes"}
+    assert set(report["checks"]) == {"database", "redis", "workers", "queue", "migrations", "sandboxes", "files"}
     for check in report["checks"].values():
         assert {"ok", "latency_ms", "detail", "cure"} <= set(check)
     assert report["checks"]["redis"]["policy"] == "noeviction"

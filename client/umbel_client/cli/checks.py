@@ -19,6 +19,7 @@ EXPECTED = ("database", "migrations", "redis", "workers", "queue")
 LATE_S = 30.0  # how long a task may wait for a worker before it is worth a word
 CURES = {
     "database": "Start PostgreSQL (`make up`), or correct UMBEL_DATABASE_URL on the server.",
+    "files": "Look at UMBEL_BLOB_STORE; every process of the server must be able to write there.",
     "migrations": "Run `alembic upgrade head` (`make up` does), then restart the server.",
     "redis": "Start Redis (`make up`), or correct UMBEL_REDIS_URL on the server. No task is lost meanwhile.",
     "workers": "Start a worker (`make up`); the log of the worker says why it stopped.",

@@ -42,6 +42,8 @@ async def _one(ctx: RunContext, index: int, step: ProbeStep, data: dict[str, Any
         return asdict(await ctx.approval(f"ask:{index}", Request(**step.ask.model_dump())))
     if step.tasks is not None:
         return await _tasks(ctx, index, step.tasks)
+    if step.keep is not None:
+        return await ctx.artifact(step.keep.name, step.keep.type, step.keep.content)
     if step.say is not None:
         text = step.say
         return dict(await ctx.step(f"say:{index}", lambda s: _say(text, s), kind="say", data=data))

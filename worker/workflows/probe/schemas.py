@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
+from models.artifact_types import ArtifactType
 from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
 from models.tasks import Effect
 
@@ -47,6 +48,14 @@ class Start(_Strict):
     input: dict[str, Any]
 
 
+class Keep(_Strict):
+    """Keeps a text as an artifact; the same name again is its next version."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    content: Annotated[str, Field(max_length=1_000_000)] = ""
+    type: ArtifactType = ArtifactType.DOCUMENT
+
+
 class ProbeStep(_Strict):
     """Exactly one of the six."""
 
@@ -56,11 +65,12 @@ class ProbeStep(_Strict):
     ask: Ask | None = None
     tasks: Annotated[list[Start], Field(min_length=1, max_length=20)] | None = None
     say: Annotated[str, Field(max_length=20_000, description="Text to stream as deltas.")] | None = None
+    keep: Keep | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "ProbeStep":
         if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError("give exactly one of wait_s, call, fail, ask, tasks, say")
+            raise ValueError("give exactly one of wait_s, call, fail, ask, tasks, say, keep")
         return self
 
 
