@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from config.settings import ProviderSetting, Settings
 from tests.llm.fake import FakeProvider
+from worker.llm import board
 from worker.llm.hub import Gateway
 
 WIRES = ("chat", "responses", "messages")
@@ -53,6 +54,12 @@ async def gateway_of() -> AsyncIterator[Make]:
     yield make
     for gateway in made:
         await gateway.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is waited for however busy this machine is; in earnest what takes long is done without."""
+    monkeypatch.setattr(board, "PATIENCE_S", 10.0)
 
 
 def secret(text: str) -> SecretStr:

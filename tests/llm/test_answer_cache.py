@@ -19,7 +19,7 @@ from tests.llm.conftest import WIRES, Make, provider
 from tests.llm.fake import TEXT, CallTool, FakeProvider, Say
 from worker.llm.record import CallRecord, recording
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("patient")]
 EACH = pytest.mark.parametrize("wire", WIRES)
 EXACT = ModelSettings(temperature=0)
 
@@ -36,7 +36,7 @@ async def kept(settings: Settings, account: str) -> Kept:
     """Wait until so many answers of the account are kept; return their names."""
 
     async def wait(wanted: int) -> list[str]:
-        async with asyncio.timeout(5), redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        async with asyncio.timeout(10), redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
             while len(names := await client.keys(f"{notices.ANSWERS}{account}:*")) < wanted:
                 await asyncio.sleep(0.01)
             assert all([0 < await client.ttl(name) <= 60 for name in names])

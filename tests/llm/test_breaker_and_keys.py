@@ -5,7 +5,8 @@ import pytest
 from tests.llm.conftest import secret
 from worker.llm.breaker import FAILURES, PAUSE_MAX_S, PAUSE_S, Breaker
 from worker.llm.errors import ModelKeyRefused, ModelRateLimited
-from worker.llm.keys import REST_MAX_S, KeyRing, NoKey
+from worker.llm.keys import KeyRing, NoKey
+from worker.llm.limits import REST_MAX_S
 from worker.llm.providers import Key
 
 

@@ -124,6 +124,7 @@ async def test_the_beginning_of_every_call_is_the_same_so_that_providers_can_kee
             assert marks == [None] * (len(marks) - 1) + ["ephemeral"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_answer_that_was_kept_is_labelled_and_costs_the_task_nothing(
     lab: Lab, quick: Settings, use: Use, fake: FakeProvider
 ) -> None:

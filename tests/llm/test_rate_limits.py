@@ -72,6 +72,11 @@ def test_without_a_usable_reset_a_limit_is_taken_to_be_of_a_minute(reset: str) -
     assert limits.read(headers | {"x-ratelimit-reset-requests": reset}) == {"requests": Told(60, 0, 1)}
 
 
+def test_no_reset_is_so_far_away_that_the_key_is_given_up() -> None:
+    headers = {"x-ratelimit-limit-requests": "1", "x-ratelimit-remaining-requests": "0"}
+    assert limits.read(headers | {"x-ratelimit-reset-requests": "240h"}) == {"requests": Told(1, 0, 1 / 3600)}
+
+
 def test_buckets_fill_and_what_was_set_aside_is_corrected_by_what_was_used() -> None:
     buckets = Buckets({"requests": 60, "tokens": 6000}, 0.0)
     assert buckets.lease("m", buckets.expected("m"), 0.0) == {("", "requests"): 1}
@@ -168,7 +173,7 @@ async def test_a_refusal_tells_its_limits_too(fake: FakeProvider, gateway_of: Ma
 
 async def settled(url: SecretStr, key: str, wanted: int) -> None:
     """Wait until a shared bucket has no more than this left."""
-    async with asyncio.timeout(5), redis.asyncio.Redis.from_url(url.get_secret_value()) as client:
+    async with asyncio.timeout(10), redis.asyncio.Redis.from_url(url.get_secret_value()) as client:
         while True:
             names = await client.keys(f"{notices.LEVELS}*")
             levels = [float(left) for name in names if (left := await client.hget(name, "requests:left"))]
@@ -179,7 +184,7 @@ async def settled(url: SecretStr, key: str, wanted: int) -> None:
 
 
 @pytest.fixture
-async def shared(settings: Settings) -> SecretStr:
+async def shared(settings: Settings, patient: None) -> SecretStr:
     """A Redis without levels of other tests."""
     async with redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         for name in await client.keys(f"{notices.LEVELS}*"):

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from worker.llm.buckets import Buckets
 from worker.llm.errors import ModelFailed, ModelKeyRefused, ModelRateLimited
+from worker.llm.limits import REST_MAX_S
 from worker.llm.providers import Key
 
 #: A refused key is tried again after this: it may have been mended meanwhile.
@@ -24,7 +25,6 @@ QUOTA_REST_S = 300.0
 RATE_REST_S = 5.0
 #: The shortest and the longest rest a provider may ask for.
 REST_MIN_S = 0.05
-REST_MAX_S = 3600.0
 #: Rests that end this close together are one.
 SAME_REST_S = 1.0
 

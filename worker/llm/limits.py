@@ -18,7 +18,8 @@ TOKENS = "tokens"
 _ANTHROPIC = {REQUESTS: ("requests",), TOKENS: ("tokens", "input-tokens", "output-tokens")}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-RESET_MAX_S = 86_400.0
+#: Whatever a provider says, its key is tried again after this.
+REST_MAX_S = 3600.0
 MINUTE_S = 60.0
 
 
@@ -59,7 +60,7 @@ def _told(limit: str | None, left: str | None, reset_s: float | None) -> Told | 
     rest = min(rest, most)
     # Both providers fill buckets all the time, and tell when they will be full.
     filling = (most - rest) / reset_s if reset_s and rest < most else most / MINUTE_S
-    return Told(most, rest, max(filling, most / RESET_MAX_S))
+    return Told(most, rest, max(filling, 1 / REST_MAX_S))
 
 
 def _number(raw: str | None) -> float | None:
