@@ -15,7 +15,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from models.errors import ModelError
+from models import payloads
+from models.errors import Malformed, ModelError
 from models.events import EventType
 from models.repositories import family
 from models.repositories.family import CHILD, SPAWN, NewChild
@@ -144,7 +145,10 @@ def _refusal(journal: Journal, nursery: Nursery, order: Order) -> str | None:
     if journal.children >= nursery.children_max:
         return f"the run has started {journal.children} tasks, and may start no more (UMBEL_MAX_CHILDREN)"
     try:
+        payloads.dumps(order.given)
         declared.input_model.model_validate(order.given)
+    except Malformed:
+        return "the input has text that can't be stored (NUL or a lone surrogate)"
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc'])) or 'input'}: {each['msg']}" for each in error.errors()]
         return f"the input does not fit the workflow {order.workflow!r}: {'; '.join(faults[:FAULTS_SHOWN])[:2000]}"

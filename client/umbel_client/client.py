@@ -128,6 +128,7 @@ class Umbel(Declarations):
         status: str | None = None,
         workflow: str | None = None,
         tag: str | None = None,
+        parent: str | None = None,
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         limit: int | None = None,
@@ -135,12 +136,14 @@ class Umbel(Declarations):
     ) -> Iterator[Task]:
         """The account's tasks, newest first, at most `limit`; pages are fetched as they are needed.
 
-        `status` may name several, separated by commas. An input or result over 64 KiB is only referred to here.
+        `status` may name several, separated by commas; `parent` is the task that started them. An input or
+        result over 64 KiB is only referred to here.
         """
         params: dict[str, Any] = {
             "status": status,
             "workflow": workflow,
             "tag": tag,
+            "parent": parent,
             "created_after": _timestamp(created_after),
             "created_before": _timestamp(created_before),
         }

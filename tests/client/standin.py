@@ -141,8 +141,10 @@ class StandIn:
         if request.method == "POST":
             return self.task_now(), 202
         start, limit = int(request.args.get("cursor", 0)), int(request.args["limit"])
-        page = self.tasks[start : start + limit]
-        more = start + limit < len(self.tasks)
+        parent = request.args.get("parent")
+        tasks = [each for each in self.tasks if parent in (None, (each.get("parent") or {}).get("id"))]
+        page = tasks[start : start + limit]
+        more = start + limit < len(tasks)
         return {"tasks": page, "next_cursor": str(start + limit) if more else None}
 
     def _one(self, task_id: str) -> Json:

@@ -119,6 +119,11 @@ def test_list_walks_the_pages_and_stops_at_the_limit(umbel: Umbel, server: Stand
     assert [task.id for task in umbel.list(page_size=3, limit=4)] == list("0123")
 
 
+def test_a_list_can_be_of_one_task_s_children(umbel: Umbel, server: StandIn) -> None:
+    server.tasks = [{"id": str(n), "workflow": "probe", "status": "queued", "parent": {"id": f"p{n}"}} for n in (1, 2)]
+    assert [task.id for task in umbel.list(parent="p2")] == ["2"]
+
+
 def test_events_are_read_to_the_newest(umbel: Umbel) -> None:
     assert [frame.seq for frame in umbel.events("t1", page_size=2)] == [1, 2, 3, 4, 5, 6]
     assert [frame.seq for frame in umbel.events("t1", after=4)] == [5, 6]

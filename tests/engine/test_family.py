@@ -122,6 +122,10 @@ async def test_what_cannot_be_started_is_refused_saying_why(lab: Lab, quick: Set
         for number in range(3):
             await ctx.spawn(f"part:{number}", "child", {"name": str(number)}, Options(attached=False))
 
+    async def unstorable(ctx: RunContext, given: Any) -> None:
+        await ctx.spawn("part", "child", {"name": "\0"})
+
+    assert "can't be stored" in (await refused(lab, quick, unstorable))["message"]
     assert "there are child, parent" in (await refused(lab, quick, unknown))["message"]
     assert "UMBEL_MAX_CHILDREN" in (await refused(lab, quick.model_copy(update={"max_children": 2}), many))["message"]
 

@@ -16,15 +16,22 @@ from umbel_client.reports import Step
 @click.option("--status", help="queued, running, waiting, succeeded, failed, cancelled or dead; several with commas.")
 @click.option("--workflow", help="Only this workflow.")
 @click.option("--tag", help="Only tasks with this tag.")
+@click.option("--parent", help="Only tasks this one started.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="At most this many.")
 @as_json
 @pass_session
 def list_(
-    session: Session, status: str | None, workflow: str | None, tag: str | None, limit: int, as_json: bool
+    session: Session,
+    status: str | None,
+    workflow: str | None,
+    tag: str | None,
+    parent: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """The newest tasks."""
     with session.connect() as umbel:
-        tasks = list(umbel.list(status=status, workflow=workflow, tag=tag, limit=limit))
+        tasks = list(umbel.list(status=status, workflow=workflow, tag=tag, parent=parent, limit=limit))
     if as_json:
         print_json([task.raw for task in tasks])
         return
