@@ -142,6 +142,29 @@ async def test_what_is_kept_has_an_end_and_no_secrets(oracle: Oracle, account: U
     client.close()
 
 
+async def test_no_more_is_kept_at_a_time_than_redis_has_room_for(
+    oracle: Oracle, account: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "KEPT_MAX", 300)
+    now = 0.0
+    chain = [cache.ResultCache(lambda: now)]
+    tool = oracle.tool(cache_s=60)
+
+    async def asked(word: str) -> bool:
+        args = tool.validate({"word": word})
+        call = ToolCall(tool, args, Effect.PURE, "key", account_id=account)
+        await carry_out(call, chain)
+        return call.cached
+
+    small, large = "a", "b" * 200
+    for word in (small, large):
+        await asked(word)
+    assert (await asked(small), await asked(large)) == (True, False)
+    now = 61.0  # what was kept has ended by now
+    await asked(large)
+    assert await asked(large)
+
+
 @pytest.fixture
 def no_redis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("UMBEL_REDIS_URL", "redis://127.0.0.1:1/0")

@@ -6,8 +6,11 @@ expendable: without it every call runs, and none waits for it long.
 
 import asyncio
 import hashlib
+import heapq
 import json
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -23,6 +26,8 @@ from worker.tools.middleware import Middleware
 PREFIX = "umbel:tool:"
 #: The most a call of a tool waits for Redis.
 PATIENCE_S = 0.2
+#: Bytes a process keeps in Redis at a time, which must never be filled: it carries the bells, too.
+KEPT_MAX = 64 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,11 @@ _lines: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Line]" = WeakKeyDictionar
 class ResultCache(Middleware):
     """Answers a call with what the same call gave before."""
 
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends: list[tuple[float, int]] = []
+        self._bytes = 0
+
     async def before(self, call: ToolCall) -> ToolResult | None:
         """Return the kept result, if there is one; the call is then marked as `cached`."""
         if not _lifetime(call):
@@ -57,8 +67,21 @@ class ResultCache(Middleware):
         """Keep the result, unless its tool said that it is soon out of date."""
         seconds = _lifetime(call)
         if seconds and not result.truncated and not result.artifacts:  # those may be deleted meanwhile
-            await _told("SET", _place(call), result.model_dump_json(), "EX", seconds)
+            encoded = result.model_dump_json().encode()
+            if self._has_room(len(encoded), seconds):
+                await _told("SET", _place(call), encoded, "EX", seconds)
         return result
+
+    def _has_room(self, size: int, seconds: int) -> bool:
+        """Whether so much more may be kept for so long; it is then counted."""
+        now = self._clock()
+        while self._ends and self._ends[0][0] <= now:
+            self._bytes -= heapq.heappop(self._ends)[1]
+        if self._bytes + size > KEPT_MAX:
+            return False
+        heapq.heappush(self._ends, (now + seconds, size))
+        self._bytes += size
+        return True
 
 
 async def close() -> None:
@@ -83,7 +106,7 @@ def _place(call: ToolCall) -> str:
     return PREFIX + hashlib.sha256(encoded.encode()).hexdigest()
 
 
-async def _told(*command: str | int) -> bytes | None:
+async def _told(*command: str | int | bytes) -> bytes | None:
     """Tell Redis something and return its answer; None if it is away."""
     line, now = _line(), asyncio.get_running_loop().time()
     if now < line.pause_until:
