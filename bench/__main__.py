@@ -20,7 +20,7 @@ from bench.report import Report
 ROOT = Path(__file__).resolve().parent.parent
 #: In the order they run; each is a module of this package with `run(plan: Plan) -> Report`.
 BENCHES = (
-    *("submit", "status", "dispatch", "inflight", "durable", "agent", "stream", "events", "mcp", "blobs"),
+    *("submit", "status", "dispatch", "inflight", "durable", "agent", "stream", "events", "mcp", "blobs", "sandbox"),
     *("growth", "soak"),
 )
 #: What CI runs: the code of each on tiny sizes, so that a benchmark which no longer runs is noticed.

@@ -79,11 +79,19 @@ class House:
         if not self._closed and (self._warming is None or self._warming.done()):
             self._warming = asyncio.create_task(self._keep_warm())
 
-    async def _keep_warm(self) -> None:
+    async def start_ahead(self, number: int) -> None:
+        """Have this many sandboxes ready.
+
+        Raises:
+            SandboxUnavailable: none can be made here.
+        """
         backend = (await self.choice()).usable()
+        while len(self._warm) < number and not self._closed:
+            self._warm.append(await backend.create(Wanted(self.limits())))
+
+    async def _keep_warm(self) -> None:
         try:
-            while len(self._warm) < self._settings.sandbox_warm and not self._closed:
-                self._warm.append(await backend.create(Wanted(self.limits())))
+            await self.start_ahead(self._settings.sandbox_warm)
         except SandboxError as error:
             log.warning("no sandbox could be started ahead", extra={"reason": error.code})
 
