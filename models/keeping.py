@@ -1,6 +1,7 @@
 """Bytes and the row that needs them, brought together in the right order; see `models/repositories/holdings.py`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -8,7 +9,7 @@ from sqlalchemy import Connection
 from config.settings import Settings
 from models.blobs import BlobStore, Received
 from models.database import Database
-from models.errors import BlobGone
+from models.errors import BlobGone, ModelError
 from models.repositories import holdings
 from models.repositories.holdings import Content, Limits
 from models.scope import AccountScope
@@ -49,12 +50,21 @@ class Keeper:
         Raises:
             QuotaReached, StoreUnavailable: as for `secure`.
             BlobGone: time and again someone collected them in between.
+            Exception: whatever `refer` raises; the account holds nothing more for it then.
         """
-        for tried in range(1, TRIES + 1):
+        for _ in range(TRIES - 1):
+            with suppress(BlobGone):
+                return self._keep(scope, received, refer)
+        return self._keep(scope, received, refer)
+
+    def _keep(self, scope: AccountScope, received: list[Received], refer: Callable[[Connection], T]) -> T:
+        try:
             self.secure(scope, received)
-            try:
-                return self._database.run(refer)
-            except BlobGone:
-                if tried == TRIES:
-                    raise
-        raise AssertionError("unreachable")
+            return self._database.run(refer)
+        except BlobGone:
+            raise
+        except Exception:  # in vain: not for nothing should it count until it is collected
+            hashes = [each.sha256 for each in received]
+            with suppress(ModelError):
+                self._database.run(lambda connection: holdings.release(connection, scope, hashes))
+            raise

@@ -113,6 +113,8 @@ def _path_binder(model: type[BaseModel] | None) -> Binder | None:
         return None
 
     def bind(values: dict[str, Any]) -> BaseModel:
+        if any(isinstance(value, str) and "\0" in value for value in values.values()):
+            raise NotFound  # PostgreSQL can't hold it, so there is nothing of that name
         try:
             return model.model_validate(values)
         except ValidationError as error:
@@ -127,6 +129,8 @@ def _query_binder(model: type[BaseModel] | None) -> Binder | None:
     lists = {name for name, field in model.model_fields.items() if "list" in str(field.annotation)}
 
     def bind(_: dict[str, Any]) -> BaseModel:
+        if b"%00" in request.query_string:
+            raise BadRequest("A query parameter contains NUL, which can't be stored or found.")
         arguments = request.args
         given = {name: arguments.getlist(name) if name in lists else arguments[name] for name in arguments}
         try:

@@ -124,6 +124,13 @@ def test_types_are_told_by_bytes_and_wrong_ones_are_refused(client: Client) -> N
     assert (refused.status_code, refused.json["code"]) == (422, "media_type_mismatch")
 
 
+def test_text_that_no_row_can_hold_finds_nothing(client: Client) -> None:
+    for path in ("files?name=%00", "artifacts?q=%00", "projects?after=%00", "tasks?tag=%00"):
+        assert client.get(f"/v1/{path}").status_code == 400, path
+    project = client.post("/v1/projects", json={"name": "p"}).json["id"]
+    assert client.get(f"/v1/projects/{project}/snapshots/1/files/a%00").status_code == 404
+
+
 def test_what_is_no_upload_is_refused(client: Client) -> None:
     assert client.post("/v1/files", json={"a": 1}).status_code == 415
     for data, field in (
@@ -173,6 +180,13 @@ def test_the_quota_holds_when_many_upload_at_once(small: Client) -> None:
         codes = sorted(pool.map(one, range(12)))
     assert codes == [201] * 4 + [403] * 8
     assert kept(small) == (2400, 4)
+
+
+def test_a_file_refused_for_its_number_holds_no_bytes(small: Client) -> None:
+    for number in range(4):
+        upload(small, bytes([number]))
+    assert upload(small, b"one more").status_code == 403
+    assert kept(small) == (4, 4)
 
 
 def test_a_file_can_be_kept_again_by_its_hash_without_sending_it(client: Client, other_account: Caller) -> None:
@@ -324,5 +338,6 @@ def test_files_kept_long_enough_are_deleted_where_a_limit_is_set(
     assert len(client.get("/v1/files").json["files"]) == 2
     collecting.expire_files(database, 7)
     assert client.get("/v1/files").json["files"] == [new]
+    assert isinstance(collecting.collect(), int), "as beat asks for it"
     assert kept(client) == (3, 1)
     assert database.run(lambda c: files.old(c, RECONCILER, 7, 10)) == []
