@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from models.database import Database
 from models.errors import SecretUnreadable
-from models.repositories import declared
+from models.repositories import declared, http_tools
 from models.repositories.declared import SealedRow, Table
 from models.scope import OPERATIONS
 from models.secrets import SecretBox
@@ -42,7 +42,8 @@ def reseal(database: Database, secret_keys: SecretStr) -> Resealed:
                 done.unreadable.append(f"{table}/{row.account_id}/{row.name}")
             else:
                 done.sealed += database.run(partial(_write, table=table, row=row, anew=anew))
-    return done
+    tools = database.run(partial(_of_tools, box=box))
+    return Resealed(done.sealed + tools.sealed, done.unreadable + tools.unreadable)
 
 
 def _all(database: Database, table: Table) -> Iterator[SealedRow]:
@@ -54,6 +55,10 @@ def _all(database: Database, table: Table) -> Iterator[SealedRow]:
 
 def _page(connection: Any, table: Table, after: tuple[UUID, str]) -> list[SealedRow]:
     return [*declared.sealed_rows(connection, OPERATIONS, table, after, PAGE)]
+
+
+def _of_tools(connection: Any, box: SecretBox) -> http_tools.Resealed:
+    return http_tools.seal_anew(connection, OPERATIONS, box.sealed_anew)
 
 
 def _write(connection: Any, table: Table, row: SealedRow, anew: str) -> bool:

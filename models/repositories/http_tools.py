@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from models import payloads
-from models.errors import Conflict, NotFound
+from models.errors import Conflict, NotFound, SecretUnreadable
 from models.scope import AccountScope, SystemScope
 
 #: How many an account may have.
@@ -38,6 +38,13 @@ _SEALED = (
 )
 _SEAL = "UPDATE http_tools SET secret = %(secret)s WHERE account_id = %(account_id)s AND name = %(name)s"
 _DELETE = "DELETE FROM http_tools WHERE account_id = %(account_id)s AND name = %(name)s RETURNING name"
+
+
+class Resealed(NamedTuple):
+    """How many secrets were sealed anew, and where those are that no key opens, as `http_tools/account/name`."""
+
+    sealed: int
+    unreadable: list[str]
 
 
 class HttpToolRow(NamedTuple):
@@ -124,10 +131,18 @@ def delete(connection: Connection, scope: AccountScope, name: str) -> None:
         raise NotFound
 
 
-def seal_anew(connection: Connection, scope: SystemScope, sealed_anew: Callable[[str], str]) -> int:
-    """Replace every sealed secret by what `sealed_anew` makes of it, and return how many there are; for new keys."""
-    rows = connection.exec_driver_sql(_SEALED).all()
-    for account_id, name, secret in rows:
-        values = {"account_id": account_id, "name": name, "secret": sealed_anew(secret)}
-        connection.exec_driver_sql(_SEAL, values)
-    return len(rows)
+def seal_anew(connection: Connection, scope: SystemScope, sealed_anew: Callable[[str], str]) -> Resealed:
+    """Replace every sealed secret by what `sealed_anew` makes of it, for new keys.
+
+    A secret it raises SecretUnreadable for stays as it is.
+    """
+    done = Resealed(0, [])
+    for account_id, name, secret in connection.exec_driver_sql(_SEALED).all():
+        try:
+            values = {"account_id": account_id, "name": name, "secret": sealed_anew(secret)}
+        except SecretUnreadable:
+            done.unreadable.append(f"http_tools/{account_id}/{name}")
+        else:
+            connection.exec_driver_sql(_SEAL, values)
+            done = done._replace(sealed=done.sealed + 1)
+    return done

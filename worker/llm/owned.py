@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from pydantic import SecretStr
 from pydantic_ai.models import Model
 
+from config.known import remember
 from config.settings import Settings
 from models.errors import ModelError
 from models.repositories.declared import DeclaredRow, Table
@@ -94,6 +95,8 @@ class Owned:
     def _keys(self, account_id: UUID, row: DeclaredRow) -> tuple[Key, ...]:
         secrets = opened(SecretBox(self._settings.secret_keys), Table.PROVIDERS, account_id, row)
         labels = [each["label"] for each in row.declared["keys"]]
+        for label in labels:
+            remember(secrets[label], account_id)
         return tuple(Key(f"{row.name}/{label}", SecretStr(secrets[label])) for label in labels)
 
     async def _settle(self) -> None:
