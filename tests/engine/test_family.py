@@ -343,9 +343,9 @@ async def test_a_child_that_ends_just_before_its_parent_is_parked_still_wakes_it
 async def test_children_of_many_parents_that_end_together_do_not_block_each_other(lab: Lab, quick: Settings) -> None:
     gates = Gates()
     async with running_engine(quick, flows(gates, two)) as engine:
-        parents = [lab.submit("parent") for _ in range(30)]
+        parents = [lab.submit("parent") for _ in range(12)]
         await asyncio.gather(*(engine.execute(each.run_id) for each in parents))
-        await lab.until(lambda: len(gates.begun) == 60)
+        await lab.until(lambda: len(gates.begun) == 24)
         gates.open.set()
         ended = [await lab.ended(each) for each in parents]
     assert all(each.result == {"said": ["a", "b"]} for each in ended)
