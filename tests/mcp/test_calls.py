@@ -185,7 +185,7 @@ async def test_arguments_are_checked_before_anything_is_sent(lab: Lab) -> None:
 
 
 async def test_effects_are_unsafe_unless_the_file_says_otherwise(lab: Lab) -> None:
-    lab.server("one", effects={"pid": "pure"})
+    lab.server("one", effect="idempotent", effects={"pid": "pure"})
     lab.server("two")
     effects = {tool.name: tool.effect_of({}) for tool in await lab.pool().tools(["one.pid", "one.echo", "two.echo"])}
     assert effects == {"one__echo": Effect.IDEMPOTENT, "one__pid": Effect.PURE, "two__echo": Effect.UNSAFE}
