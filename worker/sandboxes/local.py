@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from worker.sandboxes.base import MIB, Entry, Finished, Job, Limits, OnOutput, S
 from worker.sandboxes.errors import PathRefused, SandboxLost, SandboxUnavailable
 from worker.sandboxes.slots import Slot, take
 from worker.sandboxes.wire import Channel, Head
+
+log = logging.getLogger(__name__)
 
 START_S = 20.0
 #: How much longer than its limit a run may take until the one inside is no longer relied on.
@@ -64,6 +67,8 @@ async def _gone(handle: int) -> None:
     try:
         async with asyncio.timeout(END_S):
             await gone.wait()
+    except TimeoutError:  # only a kernel that is stuck in a call of it holds back a killed process
+        log.error("a sandbox survived SIGKILL")
     finally:
         loop.remove_reader(handle)
         os.close(handle)
