@@ -89,21 +89,16 @@ def told() -> Iterator[dict[str, object]]:
         canary.unlink()
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("plain")
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_an_attack_that_works_outside_fails_inside(
-    name: str, small: LocalSandbox, told: dict[str, object], plain: Path
+    name: str, small: LocalSandbox, told: dict[str, object], tmp_path: Path
 ) -> None:
     attack = ATTACKS[name]
     for word, value in told.items():
         attack = attack.replace(f"{{{word}}}", str(value))
     attack += "\nprint('ESCAPED')"
     if os.geteuid() == 0 or name not in ROOTS:
-        outside = subprocess.run([PYTHON, "-c", attack], cwd=plain, capture_output=True, text=True, check=False)
+        outside = subprocess.run([PYTHON, "-c", attack], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert outside.stdout == "ESCAPED\n", outside.stderr
     for place in ("/dev/shm", "/var/tmp", "/usr", "/dev"):
         Path(place, str(told["mark"])).unlink(missing_ok=True)

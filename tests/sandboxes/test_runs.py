@@ -31,6 +31,17 @@ async def test_a_shell_line_and_a_program_run_with_stdin_and_environment(shared:
     assert (await shared.run(Job(argv=["no-such-program"]))).code == 127
 
 
+async def test_text_of_any_kind_passes_both_ways_and_what_is_no_text_is_an_error_only(shared: LocalSandbox) -> None:
+    odd = "ä \\ \" ' \n €\U0001f600"
+    done = await shared.run(Job(code=f"import os; print(os.environ['ODD'] == {odd!r})", env={"ODD": odd}))
+    assert done.stdout == b"True\n", done.stderr
+    with pytest.raises(PathRefused, match="ä") as refusal:
+        await shared.read(f"missing {odd}")
+    assert "\\ \" '" in str(refusal.value)
+    assert (await shared.run(Job(argv=["/bin/echo", "\ud800"]))).code == 127
+    assert (await shared.run(Job(shell="echo alive"))).stdout == b"alive\n"
+
+
 async def test_large_input_passes_through(shared: LocalSandbox) -> None:
     done = await shared.run(Job(shell="wc -c", stdin=b"x" * 3 * MIB))
     assert done.stdout.strip() == str(3 * MIB).encode()
