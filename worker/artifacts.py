@@ -142,6 +142,16 @@ class Artifacts:
         step.told.append(step.event(kind, step=step.key, **made.told()))
         return made.told()
 
+    async def find(self, name: str, most: int) -> bytes | None:
+        """Return the newest content of the task's artifact of this name; None if there is none or it is too large.
+
+        Raises:
+            StepFailed: the store can't be read now; retryable.
+        """
+        named = partial(_named, scope=self._scope, task_id=self._journal.hold.task_id, name=name)
+        row = await self._journal.store.read(named)
+        return None if row is None or row.size > most else await self.read(row.sha256, row.size)
+
     async def read(self, sha256: str, size: int) -> bytes:
         """Return bytes of the account's, whole.
 
@@ -167,6 +177,10 @@ class Artifacts:
 
 def _latest(connection: Any, task_id: UUID, name: str) -> tuple[UUID, int] | None:
     return rows.latest(connection, ENGINE, task_id, name)
+
+
+def _named(connection: Any, scope: AccountScope, task_id: UUID, name: str) -> rows.ArtifactRow | None:
+    return rows.by_name(connection, scope, task_id, name)
 
 
 def _version(step: StepCall, draft: Draft, received: Received, text: str, artifact_id: UUID, number: int) -> NewVersion:

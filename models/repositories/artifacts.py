@@ -41,6 +41,9 @@ a.updated_at
 """
 _FROM = "FROM task_artifacts a JOIN artifact_versions v ON v.artifact_id = a.id AND v.version = a.version"
 _GET = f"SELECT {_COLUMNS} {_FROM} WHERE a.id = %(id)s AND a.account_id = %(account_id)s"
+_NAMED = f"""
+SELECT {_COLUMNS} {_FROM} WHERE a.task_id = %(task_id)s AND a.name = %(name)s AND a.account_id = %(account_id)s
+"""
 _FILTER = """
 a.account_id = %(account_id)s AND (%(task_id)s::uuid IS NULL OR a.task_id = %(task_id)s::uuid)
 AND (%(type)s::text IS NULL OR a.type = %(type)s)
@@ -175,6 +178,13 @@ def get(connection: Connection, scope: AccountScope, artifact_id: UUID) -> Artif
     if row is None:
         raise NotFound
     return ArtifactRow(*row)
+
+
+def by_name(connection: Connection, scope: AccountScope, task_id: UUID, name: str) -> ArtifactRow | None:
+    """Return the artifact a task keeps under a name."""
+    asked = {"task_id": task_id, "name": name, "account_id": scope.account_id}
+    row = connection.exec_driver_sql(_NAMED, asked).one_or_none()
+    return None if row is None else ArtifactRow(*row)
 
 
 def list_artifacts(connection: Connection, scope: AccountScope, wanted: Wanted, limit: int) -> list[ArtifactRow]:

@@ -1,6 +1,7 @@
 """Large and binary results of tools become artifacts; the model and the record get a reference."""
 
 import base64
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from worker.agent.loop import Assignment, run_agent
 from worker.context import RunContext
 from worker.mcp.answers import Answer
 from worker.testing import running_engine, workflow
-from worker.tools.base import Arguments, Tool, ToolCall
+from worker.tools.base import Arguments, Refused, Tool, ToolCall
 from worker.tools.chain import RESULT_MAX
+from worker.tools.read_file import Sources, read_file
 from worker.tools.registry import Registry
 
 pytestmark = pytest.mark.stack
@@ -88,6 +90,26 @@ async def test_large_and_binary_results_are_kept_whole_and_referred_to(lab: Lab,
     assert model.told(4) == ["small"]
     assert lab.types(task).count("artifact.created") == 3
     assert lab.dense(task)
+
+
+async def test_an_agent_reads_on_in_what_was_kept_of_a_result(lab: Lab, quick: Settings) -> None:
+    model = script(
+        Call("table"), Call("read_file", {"name": "tool-1-table-1.json", "as": "text", "start": 162_000}), "done"
+    )
+    read = read_file(Sources({}))
+
+    async def run(ctx: RunContext, given: Any) -> Any:
+        tools = Registry([Tool("table", "Gives.", None_, Effect.PURE, table)])
+        own = tools.having(read_file(Sources({}, find=partial(ctx.shelf.find, most=10**6))))
+        return await run_agent(ctx, Assignment(prompt="go", tools=("table", "read_file")), model.model, own)
+
+    async with running_engine(quick, {"agent": workflow("agent", run)}) as engine:
+        task = lab.submit("agent")
+        await engine.execute(task.run_id)
+    assert lab.task(task).status == "succeeded", lab.task(task).error
+    assert '"row": 3999' in str(model.told()[0]), model.told()[0]
+    with pytest.raises(Refused, match="there is no file"):
+        await read.run(read.validate({"name": "none"}), ToolCall(read, None, Effect.PURE, "key"))
 
 
 async def test_a_result_that_cannot_be_kept_is_cut_and_the_run_goes_on(lab: Lab, quick: Settings) -> None:

@@ -12,11 +12,11 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 from worker.tools import read_file as module
 from worker.tools.base import Refused, ToolCall
 from worker.tools.chain import RESULT_MAX, carry_out
-from worker.tools.read_file import read_file
+from worker.tools.read_file import Sources, read_file
 
 
 async def read(name: str, raw: bytes | str, **args: Any) -> Any:
-    tool = read_file({name: raw.encode() if isinstance(raw, str) else raw})
+    tool = read_file(Sources({name: raw.encode() if isinstance(raw, str) else raw}))
     given = tool.validate({"name": name, **args})
     call = ToolCall(tool, given, tool.effect_of(given), "key", allowed=frozenset({"read_file"}))
     result = await carry_out(call)
@@ -142,7 +142,7 @@ async def test_what_is_not_text_is_refused() -> None:
 
 
 async def test_an_unknown_file_is_named_with_those_there_are() -> None:
-    tool = read_file({"a.csv": b"1"})
+    tool = read_file(Sources({"a.csv": b"1"}))
     assert "'a.csv' (1 bytes)" in tool.description
     with pytest.raises(Refused, match=r"no file 'b'; there are 'a\.csv'"):
         await tool.run(tool.validate({"name": "b"}), ToolCall(tool, None, tool.effect_of(None), "key"))

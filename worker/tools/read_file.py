@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -39,18 +39,48 @@ class ReadArguments(Arguments):
     header: bool = Field(True, description="Whether a table's first row names its columns.")
 
 
+#: Reads a file of the work directory; raises Refused.
 Fetch = Callable[[str], Awaitable[bytes]]
+#: Finds what is kept under a name besides the given files.
+Find = Callable[[str], Awaitable[bytes | None]]
 
 
-async def run(files: Mapping[str, bytes], fetch: Fetch | None, args: ReadArguments, call: ToolCall) -> Any:
+async def _nothing(_: str) -> bytes | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where files are looked for: those given, the work directory of the run if it has one, and what was kept."""
+
+    files: Mapping[str, bytes]
+    fetch: Fetch | None = None
+    find: Find = _nothing
+
+    async def read(self, name: str) -> bytes | None:
+        """Return a file; None if there is none, or Refused where the work directory says why."""
+        if self.fetch is None:
+            return await self._kept(name)
+        try:
+            return await self.fetch(name)  # a given file is there too, as the run's code may have changed it
+        except Refused:
+            if (found := await self._kept(name)) is None:
+                raise
+            return found
+
+    async def _kept(self, name: str) -> bytes | None:
+        return self.files[name] if name in self.files else await self.find(name)
+
+
+async def run(sources: Sources, args: ReadArguments, call: ToolCall) -> Any:
     """Read a part of a file; what is left is named by `next` or `next_page`.
 
     Raises:
         Refused: there is no such file, or it can't be read so; the message says what to do.
     """
-    raw = await _raw(files, fetch, args.name)
+    raw = await sources.read(args.name)
     if raw is None:
-        raise Refused(f"there is no file {args.name!r}; there are {_listed(files)}")
+        raise Refused(f"there is no file {args.name!r}; there are {_listed(sources.files)}")
     kind = args.read_as if args.read_as != "auto" else _kind(args.name, raw)
     asked = args.model_dump(include={"start", "limit", "first_page", "last_page", "header"})
     request = json.dumps(asked | {"kind": kind, "room": ROOM}).encode() + b"\n" + raw
@@ -58,17 +88,6 @@ async def run(files: Mapping[str, bytes], fetch: Fetch | None, args: ReadArgumen
     if "error" in answer:
         raise Refused(f"{args.name}: {answer['error']}")
     return answer["value"]
-
-
-async def _raw(files: Mapping[str, bytes], fetch: Fetch | None, name: str) -> bytes | None:
-    if fetch is None:
-        return files.get(name)
-    try:
-        return await fetch(name)  # a given file is there too, as the run's code may have changed it
-    except Refused:
-        if name not in files:
-            raise
-        return files[name]
 
 
 async def _parsed(name: str, request: bytes) -> dict[str, Any]:
@@ -102,13 +121,14 @@ READ_FILE = Tool(
     description="Reads a file given with the task: text, CSV, JSON or PDF.",
     arguments=ReadArguments,
     effect=Effect.PURE,
-    run=partial(run, {}, None),
+    run=partial(run, Sources({})),
 )
 
 
-def read_file(files: Mapping[str, bytes], fetch: Fetch | None = None) -> Tool:
-    """Make the tool for one task's files, of which the model is told the names; `fetch` gives those of its sandbox."""
-    described = f"{READ_FILE.description} There are: {_listed(files)}."
-    if fetch is not None:
-        described = f"Reads a file of the work directory: text, CSV, JSON or PDF. Given: {_listed(files)}."
-    return replace(READ_FILE, description=described, run=partial(run, files, fetch), timeout_s=120 if fetch else 30)
+def read_file(sources: Sources) -> Tool:
+    """Make the tool for one task's files; the model is told the names of those given."""
+    there = f"{_listed(sources.files)}. Results of tools are kept by their artifact's name."
+    described, timeout_s = f"{READ_FILE.description} There are: {there}", 30
+    if sources.fetch is not None:
+        described, timeout_s = f"Reads a file of the work directory: text, CSV, JSON or PDF. Given: {there}", 120
+    return replace(READ_FILE, description=described, run=partial(run, sources), timeout_s=timeout_s)

@@ -19,7 +19,7 @@ from worker.errors import InputRefused
 from worker.tools.coding import NAMES, coding, fetch
 from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
-from worker.tools.read_file import read_file
+from worker.tools.read_file import Sources, read_file
 from worker.tools.registry import Registry, built_in
 from worker.tools.workbench import Keeper, Workbench
 from worker.workflows.agent.files import BYTES_MAX, GivenFile
@@ -68,7 +68,8 @@ def registry(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes], 
     journal = ctx.journal
     shelf = Shelf(journal.store, AccountScope(journal.claim.account_id), given.agent or "")
     inside = partial(fetch, bench) if {*NAMES} & {*given.tools} else None
-    return built_in().having(note(shelf), read_file(contents, inside), *coding(bench))
+    sources = Sources(contents, inside, partial(ctx.shelf.find, most=BYTES_MAX))
+    return built_in().having(note(shelf), read_file(sources), *coding(bench))
 
 
 def workbench(ctx: RunContext, contents: Mapping[str, bytes]) -> Workbench:
