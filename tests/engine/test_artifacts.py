@@ -13,8 +13,10 @@ from models.blobs import open_store
 from models.errors import NotFound
 from models.repositories import artifacts, holdings
 from models.repositories.artifacts import Wanted
+from models.scope import RECONCILER
 from models.tasks import Status
 from tests.engine.conftest import Begin, Lab
+from worker.artifacts import Draft
 from worker.context import RunContext
 from worker.engine import Ended
 from worker.errors import StepFailed
@@ -85,8 +87,6 @@ async def test_a_run_that_loses_its_worker_keeps_each_version_once(lab: Lab, qui
                 await thaw.wait()
             return made
 
-        from worker.artifacts import Draft
-
         drafted = Draft("a.txt", "document", "second")
         return [one, await ctx.step("slow", slow, kind="artifact")]
 
@@ -105,6 +105,32 @@ async def test_a_run_that_loses_its_worker_keeps_each_version_once(lab: Lab, qui
     assert [each.version for each in versions] == [2, 1]
     told = [e["data"]["version"] for e in lab.events(task) if e["type"].startswith("artifact.")]
     assert told == [1, 2]
+    assert lab.dense(task)
+
+
+async def test_bytes_collected_under_a_step_make_it_begin_again(lab: Lab, quick: Settings) -> None:
+    store, tries = open_store(quick), []
+
+    async def make(ctx: RunContext, given: Any) -> Any:
+        async def keep(step: Any) -> Any:
+            made = await ctx.shelf.keep(step, Draft("a.txt", "document", "wanted"))
+            tries.append(step.attempt)
+            if len(tries) == 1:  # a collector without any grace
+                (hashed,) = [each.sha256 for each in step.kept]
+                lab.database.run(lambda c: holdings.release(c, lab.scope, [hashed]))
+                lab.database.run(lambda c: holdings.forget(c, RECONCILER, hashed, store.delete))
+            return made
+
+        return await ctx.step("keep", keep, kind="artifact")
+
+    async with running_engine(quick, {"make": workflow("make", make)}) as engine:
+        task = lab.submit("make")
+        assert await engine.execute(task.run_id) is Ended.WAITING
+        assert (await lab.ended(task)).status == Status.SUCCEEDED
+    failed = [each["data"]["error"]["code"] for each in lab.events(task) if each["type"] == "step.failed"]
+    assert (failed, tries) == (["blob_gone"], [1, 2])
+    assert [content(quick, row) for row in listed(lab, task_id=task.id)] == [b"wanted"]
+    assert [each["data"]["version"] for each in lab.events(task) if each["type"] == "artifact.created"] == [1]
     assert lab.dense(task)
 
 
