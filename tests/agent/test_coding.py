@@ -1,5 +1,6 @@
 """Agents that run code: in a sandbox of their run, whose files outlive the worker."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.agent.conftest import Call, Lab, Script, script
 from worker import crash, llm
 from worker.crash import Point
 from worker.engine import Ended
+from worker.sandboxes.keeping import House, Room
 from worker.testing import running_engine
 from worker.tools import workbench
 from worker.workflows import WORKFLOWS
@@ -79,6 +81,35 @@ async def test_files_outlive_the_worker_and_a_repeated_step_begins_where_it_bega
         assert await engine.execute(task.run_id) is Ended.SUCCEEDED
     counts = [row["result"]["data"]["stdout"] for key, row in lab.steps(task).items() if "run_shell" in key]
     assert counts == ["1\n", "2\n", "3\n"]
+
+
+async def test_an_idle_sandbox_ends_and_the_next_call_finds_its_files_in_another(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UMBEL_SANDBOX_IDLE_S", "0.001")
+    get_settings.cache_clear()
+    left: list[Room] = []
+    leave = House.left
+
+    def counted(house: House, room: Room) -> None:
+        left.append(room)
+        leave(house, room)
+
+    monkeypatch.setattr(House, "left", counted)
+
+    async def idle() -> None:
+        while not left:
+            await asyncio.sleep(0.01)
+
+    append = {"command": "echo line >> log.txt; wc -l < log.txt"}
+    model = script(Call("run_shell", append), lambda: [idle(), Call("run_shell", append)], "done")
+    task = submitted(lab, monkeypatch, model)
+    async with running_engine(quick, WORKFLOWS) as engine:
+        assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+    get_settings.cache_clear()
+    counts = [row["result"]["data"]["stdout"] for key, row in lab.steps(task).items() if "run_shell" in key]
+    assert counts == ["1\n", "2\n"]
+    assert len(left) == 2
 
 
 async def test_files_too_large_to_be_kept_are_said_to_be_lost(
