@@ -21,6 +21,7 @@ from web.api import (
     tasks,
     tickets,
     tools,
+    usage,
     workflows,
 )
 from web.cli import keys_cli, secrets_cli
@@ -42,6 +43,7 @@ APIS = (
     artifacts,
     projects,
     models,
+    usage,
     events,
     tickets,
     workflows,

@@ -245,6 +245,10 @@ class Umbel(Declarations):
         """
         return Watcher(self._http, task_id, after, on_interruption).frames()
 
+    def usage(self, *, since: str | None = None, until: str | None = None) -> dict[str, Any]:
+        """What tasks submitted in this time used: `total` and `workflows`, with tokens, calls and `usd` as text."""
+        return self._http.get("/v1/usage", params={"since": since, "until": until})
+
     def workflows(self) -> Sequence[Workflow]:
         """What the server can do."""
         return tuple(map(Workflow.of, self._http.get("/v1/workflows")["workflows"]))

@@ -112,6 +112,7 @@ class StandIn:
         app.add_url_rule("/v1/approvals", view_func=self._approvals)
         app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
+        app.add_url_rule("/v1/usage", view_func=self._usage)
         app.add_url_rule("/v1/tools", view_func=self._tools)
         app.add_url_rule("/v1/tools/import", view_func=self._import, methods=["POST"])
         app.add_url_rule("/v1/tools/<name>", view_func=self._tool, methods=["GET", "PUT", "DELETE"])
@@ -206,6 +207,11 @@ class StandIn:
 
     def _tool(self, name: str) -> Json | tuple[str, int]:
         return ("", 204) if request.method == "DELETE" else TOOL | {"name": name}
+
+    def _usage(self) -> Json:
+        names = ("tasks", "steps", "tool_calls", "input_tokens", "output_tokens", "unpriced_steps")
+        used: Json = dict.fromkeys(names, 0 if "since" in request.args else 7) | {"usd": "1.25"}
+        return {"total": used, "workflows": [used | {"workflow": "agent"}]}
 
     def _workflows(self) -> Json:
         return {"workflows": [{"name": "probe", "description": "Checks.", "queue": "interactive"}]}

@@ -165,6 +165,12 @@ def test_deciding_what_is_not_asked_says_where_to_look(run: Run, server: StandIn
     assert "umbel approvals" in outcome.stderr
 
 
+def test_what_was_used_is_shown_by_workflow_and_in_all(run: Run, server: StandIn) -> None:
+    lines = [line.split("\t") for line in run("usage").output.splitlines()]
+    assert lines == [[name, "7", "7", "7", "7", "7", "1.25", "7"] for name in ("agent", "all")]
+    assert json.loads(run("usage", "--since", "2026-11-01T00:00:00Z", "--json").output)["total"]["tasks"] == 0
+
+
 def test_an_agent_is_steered_and_sessions_are_shown(run: Run, server: StandIn) -> None:
     assert "Message 1 " in run("steer", "t1", "Leave the tests alone.").output
     assert server.calls[-1][3] == {"text": "Leave the tests alone."}

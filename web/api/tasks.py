@@ -75,9 +75,10 @@ def list_tasks(query: ListTasks) -> dict[str, Any]:
 
 
 @api.get("/tasks/<task_id>", summary="Get a task", responses={200: Task, 404: Problem})
-def get_task(path: TaskPath, query: GetTask) -> dict[str, Any]:
+def get_task(path: TaskPath, query: GetTask) -> tuple[dict[str, Any], int, dict[str, str]]:
     """With `wait`, the answer comes as soon as the task has ended."""
-    return task_json(wait_for_end(services(), g.scope, path.task_id, query.wait))
+    task = wait_for_end(services(), g.scope, path.task_id, query.wait)
+    return task_json(task), 200, {"Umbel-Synthetic": "true"} if task.total_usage.get("synthetic") else {}
 
 
 @api.get("/tasks/<task_id>/why", summary="Why is it where it is?", responses={200: Why, 404: Problem})

@@ -43,6 +43,24 @@ def list_(
 
 
 @click.command()
+@click.option("--since", help="Only tasks submitted from this moment on, such as 2026-11-01T00:00:00Z.")
+@click.option("--until", help="Only tasks submitted before this moment.")
+@as_json
+@pass_session
+def usage(session: Session, since: str | None, until: str | None, as_json: bool) -> None:
+    """What your tasks have used, by workflow."""
+    with session.connect() as umbel:
+        used = umbel.usage(since=since, until=until)
+    if as_json:
+        print_json(used)
+        return
+    columns = ("tasks", "steps", "tool_calls", "input_tokens", "output_tokens", "usd", "unpriced_steps")
+    lines = [*((each["workflow"], each) for each in used["workflows"]), ("all", used["total"])]
+    rows = [(name, *(str(each[column]) for column in columns)) for name, each in lines]
+    render.table(session.out, ("workflow", *columns), rows)
+
+
+@click.command()
 @task_id
 @as_json
 @click.option("--patch", is_flag=True, help="Print only the diffs of the result, for `git apply`.")
@@ -145,4 +163,4 @@ def workflows(session: Session, as_json: bool) -> None:
     render.table(session.out, ("name", "queue", "description"), rows)
 
 
-COMMANDS = (list_, show, why, events, workflows)
+COMMANDS = (list_, show, why, events, workflows, usage)
