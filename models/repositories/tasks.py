@@ -146,7 +146,7 @@ class TaskRow(NamedTuple):
     parent_task_id: UUID | None = None
     parent_run_id: UUID | None = None
     children_usage: Mapping[str, dict[str, Any]] = MappingProxyType({})
-    children: Sequence[dict[str, Any]] | None = ()
+    children: Sequence[dict[str, Any]] | None = None
 
     @property
     def terminal(self) -> bool:
