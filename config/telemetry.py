@@ -26,8 +26,8 @@ from config.settings import Settings
 CONTENT_MAX = 32_000
 #: Kinds of steps that the conventions know, and what they call them.
 OPERATIONS: Final = {"model": "chat", "tool": "execute_tool"}
-#: Bits of a task's id that are random and free of the marks of its format.
-_RANDOM_BITS = 62
+#: Last bits of a task's id: random, while those before count what was made in the same millisecond.
+_RANDOM_BITS = 32
 
 
 class Mark:

@@ -157,11 +157,12 @@ class Running:
 
     async def _run(self) -> None:
         request = self.request
-        # Before 2026-07-28 answers are given when the server asks again.
-        resumed = request.resumed if self._client.session.initialize_result is None else None
         with self._scope:
             try:
-                given = await self._client.session.call_tool(
+                session = self._client.session
+                # Before 2026-07-28 answers are given when the server asks again.
+                resumed = request.resumed if session.initialize_result is None else None
+                given = await session.call_tool(
                     request.tool,
                     request.args,
                     progress_callback=request.progressed,
