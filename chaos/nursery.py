@@ -32,7 +32,7 @@ PRELOADED = (
     *("kombu.transport.redis", "kombu.asynchronous.hub", "redis.asyncio", "aiohttp", "psycopg2.extras"),
     *("sqlalchemy.dialects.postgresql.psycopg2", "pydantic_settings", "uuid_utils.compat", "models.prepared"),
     *("models.repositories.runs", "models.repositories.journal", "models.repositories.sweep", "config.logging"),
-    *("worker.llm.hub", "worker.agent.loop"),
+    *("worker.llm.hub", "worker.agent.loop", "worker.mcp.pooling"),
 )
 
 

@@ -35,6 +35,10 @@ Work = Callable[["StepCall"], Awaitable[Any]]
 RecordAll = Callable[[Any, list[Write]], Sequence[tuple[Frame, ...] | Exception]]
 
 
+#: Events that tell of artifacts.
+KEPT = frozenset({EventType.ARTIFACT_CREATED, EventType.ARTIFACT_UPDATED})
+
+
 @dataclass(slots=True)
 class StepCall:
     """One try of one step, as its work sees it.
@@ -225,7 +229,8 @@ class Journal:
             return Parked(Waiting.IN_DOUBT, detail=call.key)
         error.detail.pop("ambiguous", None)
         stored = error.as_json()
-        events = [*call.told, call.event(EventType.STEP_FAILED, error=stored)]
+        told = [each for each in call.told if each.type not in KEPT]  # what it kept is not written with a failure
+        events = [*told, call.event(EventType.STEP_FAILED, error=stored)]
         await self.write([call.state(StepStatus.FAILED, error=stored, usage=call.usage)], events)
         return error
 

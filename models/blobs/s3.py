@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import boto3
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -143,5 +144,5 @@ def _refusals() -> Iterator[None]:
     except ClientError as error:
         reason = str(error.response.get("Error", {}).get("Code", "unknown"))
         raise StoreUnavailable(f"The store of files refused ({reason}).", reason=reason) from error
-    except (BotoCoreError, OSError) as error:
+    except (BotoCoreError, Boto3Error, OSError) as error:
         raise StoreUnavailable(f"The store of files can't be reached ({type(error).__name__}).") from error

@@ -11,6 +11,7 @@ from umbel_client import Umbel
 from chaos.nursery import Child, Nursery
 from chaos.provider import MODEL, ProviderProcess
 from local.rig import ROOT, Rig, until
+from tasks.queues import QUEUES
 from tests.acceptance.agents import Stream, Work, call, calls, model, steps_of
 from worker.crash import Point
 
@@ -34,13 +35,18 @@ def nursery() -> Iterator[Nursery]:
 
 def doomed(rig: Rig, nursery: Nursery, model: ProviderProcess, point: str) -> Child:
     """A worker of one slot that is killed at a point."""
-    name = point.replace(":", "-")
+    return spawned(rig, nursery, model, point.replace(":", "-"), 1, "interactive", UMBEL_CRASH_POINT=point)
+
+
+def spawned(
+    rig: Rig, nursery: Nursery, model: ProviderProcess, name: str, slots: int, queues: str, **extra: str
+) -> Child:
+    """A worker forked from the template, which has imported everything."""
     arguments = (
-        *("-A", "tasks", "worker", "--pool", "custom", "-c", "1", "-Q", "interactive", "-n", f"{name}@%h"),
+        *("-A", "tasks", "worker", "--pool", "custom", "-c", str(slots), "-Q", queues, "-n", f"{name}@%h"),
         *("-l", "WARNING", "--without-mingle", "--without-gossip"),
     )
-    environment = rig.environment(**model.declared(), UMBEL_CRASH_POINT=point)
-    return nursery.start("", arguments, environment, rig.home.logs / f"{name}.log")
+    return nursery.start("", arguments, rig.environment(**model.declared(), **extra), rig.home.logs / f"{name}.log")
 
 
 def decide(client: Umbel, task: Any, verdict: str) -> set[str]:
@@ -69,10 +75,11 @@ def test_an_agent_killed_at_any_boundary_of_any_step_pays_for_nothing_recorded_t
         task = work.submit(client)
         assert worker.wait(30), f"the worker was not killed at {point}:{number}"
         killed.append((work, task, steps_of(stack, task.run.id)))
-    stack.worker(**model.declared())
+    recovering = spawned(stack, nursery, model, f"{point}-recovering", 50, ",".join(QUEUES))
     for number, (work, task, before) in enumerate(killed):
         doubts = decide(client, task, "repeat" if number % 2 else "skip")
         check(stack, client, model, work, task, before, doubts)
+    recovering.kill()
 
 
 def check(

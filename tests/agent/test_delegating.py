@@ -114,6 +114,7 @@ async def test_a_child_that_fails_or_may_not_be_started_is_told_to_the_model(
         Call("spawn_task", {"workflow": "agent", "input": {"prompt": "x", "agent": "other"}}, "d"),
         Call("spawn_task", {"workflow": "agent", "input": {"agent": "helper", "prompt": "x", "tools": []}}, "e"),
         Call("spawn_task", {"workflow": "probe", "input": {"steps": [{"bad": 1}]}}, "f"),
+        Call("spawn_task", {"workflow": "agent", "input": {"prompt": "x", "session": str(UUID(int=1))}}, "g"),
     ]
     players = cast(monkeypatch, asked, "done", helper=script(ValueError("broken")))
     async with running_engine(quick, WORKFLOWS) as engine:
@@ -121,9 +122,9 @@ async def test_a_child_that_fails_or_may_not_be_started_is_told_to_the_model(
         done = await ended(lab, engine, task)
     failed, *refused = players.scripts["boss"].told()
     assert (failed["status"], failed["error"]["code"]) == ("failed", "unexpected_error")
-    assert [each["error"]["code"] for each in refused] == ["child_refused"] * 5
+    assert [each["error"]["code"] for each in refused] == ["child_refused"] * 6
     for each, why in zip(
-        refused, ("no workflow", "not http_request", "may name: helper", "tools", "steps"), strict=True
+        refused, ("no workflow", "not http_request", "may name: helper", "tools", "steps", "session"), strict=True
     ):
         assert why in each["error"]["message"]
     assert done.status == "succeeded"

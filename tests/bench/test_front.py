@@ -37,7 +37,8 @@ def test_the_peers_get_shows_every_field_of_ours(rig: Rig, peers: None) -> None:
     with fronts.peer(rig) as theirs:
         wanted = front.get(f"/v1/tasks/{front.post('/v1/tasks', BODY)['id']}")
         shown = theirs.get(f"/tasks/{theirs.post('/tasks?run=1', BODY)['id']}")
-    computed = {"links", "metadata"}  # ours builds the links; the peer calls the metadata `meta`
+    # Ours builds the links and has families of tasks; the peer calls the metadata `meta`.
+    computed = {"links", "metadata", "parent", "children"}
     assert set(wanted) - computed <= set(shown)
     assert set(wanted["run"]) - {"cancel"} <= set(shown["run"])
 

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.kinds import KINDS, order
 from chaos.provider import ProviderProcess
-from chaos.rounds import Plan, ci, nightly, play, schedule
+from chaos.rounds import ci, nightly, schedule
 
 
 def test_the_same_seed_draws_the_same_tasks_and_the_same_order_of_faults() -> None:
@@ -64,13 +64,3 @@ def test_the_provider_charges_a_key_once_and_writes_everything_down(provider: Pr
         provider.close()
     assert [line["key"] for line in ledger] == ["a", "a", "b", "b", "c", "d", "e"]
     assert [line["fresh"] for line in ledger] == [True, False, False, True, False, True, True]
-
-
-@pytest.mark.stack
-def test_a_small_round_is_green() -> None:
-    said: list[str] = []
-    plan = Plan("small", 30, 3, 6, {"redis-wipe": 1, "crash-after-call": 1, "postgres-reset": 1}, watched=0.5)
-    outcome = play(plan, 20260101, said.append)
-    assert outcome.green, (outcome.violations, outcome.answer["verdicts"], said)
-    assert outcome.answer["totals"]["accepted"] == 30
-    assert outcome.answer["totals"]["watchers"] > 5

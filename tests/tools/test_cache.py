@@ -145,7 +145,7 @@ async def test_what_is_kept_has_an_end_and_no_secrets(oracle: Oracle, account: U
 async def test_no_more_is_kept_at_a_time_than_redis_has_room_for(
     oracle: Oracle, account: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "KEPT_MAX", 300)
+    monkeypatch.setattr(cache, "KEPT_MAX", 400)
     now = 0.0
     chain = [cache.ResultCache(lambda: now)]
     tool = oracle.tool(cache_s=60)
@@ -233,7 +233,7 @@ async def test_a_middleware_that_answers_or_refuses_hides_what_is_further_in(
 
 def test_the_chain_stands_in_the_order_it_is_described_in() -> None:
     names = [type(each).__name__ for each in CHAIN]
-    assert names == ["Cap", "Audit", "Permission", "ResultCache", "Redact", "Trim", "HostBreaker"]
+    assert names == ["Cap", "Audit", "Permission", "ResultCache", "Redact", "Trim", "Keep", "HostBreaker"]
 
 
 async def test_an_error_passes_outwards_through_those_that_were_reached(oracle: Oracle) -> None:

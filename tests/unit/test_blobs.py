@@ -89,7 +89,7 @@ def test_many_writers_of_one_content_leave_it_whole(store: BlobStore) -> None:
         except Exception as error:
             errors.append(error)
 
-    writers = [threading.Thread(target=write) for _ in range(8)]
+    writers = [threading.Thread(target=write) for _ in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -155,6 +155,8 @@ class Delegation:
         return {key: value for key, value in definition.items() if key != "description"} | given
 
     def _bounded(self, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("session") is not None:
+            raise _refused("a session can't be handed on; leave it out")
         tools, named = _names(given, "tools"), _names(given, "subagents")
         beyond = [name for name in tools if not any(_covers(own, name) for own in self.grant.tools)]
         beyond += [name for name in named if name not in self.grant.subagents]
