@@ -76,7 +76,7 @@ class Outcome:
 
 def ci() -> Plan:
     """500 tasks, 50 kills, and one of each other fault."""
-    return Plan("ci", 500, 50, 150, {name: 1 for name in registry() if name != "worker-kill"})
+    return Plan("ci", 500, 50, 120, {name: 1 for name in registry() if name != "worker-kill"})
 
 
 def nightly() -> Plan:
