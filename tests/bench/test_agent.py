@@ -28,9 +28,8 @@ def provider(rig: Rig) -> Iterator[ProviderProcess]:
     provider.ledger.unlink()
 
 
-@pytest.mark.parametrize("name", agent.ALONE)
-def test_a_peer_asks_the_model_once_for_each_step(rig: Rig, provider: ProviderProcess, name: str) -> None:
-    with agent._alone(rig, provider, agent.ALONE[name]) as client:
+def test_a_peer_asks_the_model_once_for_each_step(rig: Rig, provider: ProviderProcess) -> None:
+    with agent._alone(rig, provider, agent.ALONE["pydantic-ai alone"]) as client:
         figures = agent._measure_alone(client, RUNS)
     assert figures[agent.CPU] > 0
     assert len(provider.calls()) == (agent.WARM_UP + RUNS) * STEPS

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from bench import dispatch, durable
+from bench import dispatch
 from bench.__main__ import Plan
 from bench.inflight import peak_of, provider
 from bench.queueing import Client, paused, stop
@@ -101,12 +101,3 @@ def test_dispatch_measures_umbel_both_ways():
         assert all(value > 0 for name, value in figures.items() if name.endswith("/s")), json.dumps(figures)
         assert figures["start p99 ms"] >= figures["start p50 ms"] > 0
     assert not [goal for goal in report.goals if goal.met], "nothing to compare with, so nothing is met"
-
-
-@pytest.mark.stack
-def test_the_worker_without_grouping_commits_each_write_on_its_own():
-    report = durable.run(Plan(1, 0.05, lambda line: None), peers=False)
-    assert set(report.rounds) == {durable.UMBEL, durable.UNGROUPED, durable.BY_HAND, durable.LOOP}
-    commits = {name: report.median(name, "commits/step") for name in report.rounds}
-    assert commits[durable.UNGROUPED] > 1.5  # a start and an end for each
-    assert commits[durable.UMBEL] < commits[durable.UNGROUPED] / 2
