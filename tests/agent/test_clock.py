@@ -90,9 +90,9 @@ async def test_time_spent_waiting_does_not_count(lab: Lab, quick: Settings, ledg
     frames = lab.events(task)
     at = {frame["type"]: datetime.fromisoformat(frame["at"]).timestamp() for frame in frames}
     resumed = next(frame["seq"] for frame in frames if frame["type"] == "task.resumed")
-    assert held(resumed) == held(resumed - 1) == pytest.approx(at["task.waiting"] - at["task.started"])
+    assert held(resumed) == held(resumed - 1) == pytest.approx(at["task.waiting"] - at["task.started"], abs=1e-5)
     again = at["task.succeeded"] - at["task.resumed"]
-    assert held(len(frames)) == pytest.approx(held(resumed) + again)
+    assert held(len(frames)) == pytest.approx(held(resumed) + again, abs=1e-5)
 
 
 async def test_time_of_earlier_attempts_counts(
