@@ -74,10 +74,9 @@ def provide_ensurepip() -> None:
 def install(lock: str) -> None:
     """Install a lock with uv, several times as fast; with pip where uv can't be had or can't reach what pip reaches."""
     hashed = ["install", "--require-hashes", "-r"]
-    quietly = {"stderr": subprocess.DEVNULL}
-    if subprocess.call([*PIP, *hashed, UV_LOCK], **quietly) == 0:
-        uv = [os.path.join(VENV, "bin", "uv"), "pip", *hashed, lock, "--python", PYTHON]
-        if subprocess.call([*uv, "--quiet", "--compile-bytecode"], env=as_pip(), **quietly) == 0:
+    if subprocess.call([*PIP, *hashed, UV_LOCK], stderr=subprocess.DEVNULL) == 0:
+        uv = [os.path.join(VENV, "bin", "uv"), "pip", *hashed, lock, "--python", PYTHON, "--compile-bytecode"]
+        if subprocess.call([*uv, "--quiet"], env=as_pip(), stderr=subprocess.DEVNULL) == 0:
             return
     pip(*hashed, lock)
 
