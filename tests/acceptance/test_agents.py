@@ -19,7 +19,7 @@ __all__ = ["model"]
 pytestmark = pytest.mark.stack
 
 #: How many agents stream at once, all in one process.
-STREAMS = int(os.environ.get("AGENT_STREAMS", "100"))
+STREAMS = int(os.environ.get("AGENT_STREAMS", "60"))
 #: How often a run of `Work` passes each point. A pure step passes no AFTER_START.
 PASSED = {
     Point.BEFORE_START: len(Work.steps), Point.AFTER_START: len(Work.steps) - 1,

@@ -26,7 +26,7 @@ from tests.engine.record_machine import RecordMachine
 
 pytestmark = pytest.mark.stack
 
-PROGRAMS = 20_000 if os.environ.get("UMBEL_HYPOTHESIS") == "nightly" else 100
+PROGRAMS = 20_000 if os.environ.get("UMBEL_HYPOTHESIS") == "nightly" else 60
 CAREFULLY = hypothesis_settings(
     max_examples=PROGRAMS,
     stateful_step_count=30,

@@ -175,7 +175,7 @@ async def test_closing_the_pool_ends_calls_under_way(lab: Lab, tmp_path: Path) -
 UNAVAILABLE = "mcp_unavailable"
 
 
-@pytest.mark.parametrize("way", ["stdio", "http", "http legacy"])
+@pytest.mark.parametrize("way", ["stdio", "http"])
 async def test_200_callers_and_a_server_killed_twice_every_call_ends_and_the_pool_recovers(lab: Lab, way: str) -> None:
     lab.server("one", way)
     pool = lab.pool()
