@@ -1,7 +1,6 @@
 """Seals every secret in rows anew with the newest key, while the system runs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -12,19 +11,12 @@ from models.database import Database
 from models.errors import SecretUnreadable
 from models.repositories import declared, http_tools
 from models.repositories.declared import SealedRow, Table
+from models.repositories.http_tools import Resealed
 from models.scope import OPERATIONS
 from models.secrets import SecretBox
 
 #: Rows read at once; each is written by itself.
 PAGE = 200
-
-
-@dataclass
-class Resealed:
-    """How many were sealed anew, and where those are that no key opens, as `table/account/name`."""
-
-    sealed: int = 0
-    unreadable: list[str] = field(default_factory=list)
 
 
 def reseal(database: Database, secret_keys: SecretStr) -> Resealed:
@@ -33,17 +25,17 @@ def reseal(database: Database, secret_keys: SecretStr) -> Resealed:
     Raises:
         models.errors.SecretsUnconfigured: there is no key, or one is malformed.
     """
-    box, done = SecretBox(secret_keys), Resealed()
+    box = SecretBox(secret_keys)
+    sealed, unreadable = database.run(partial(_of_tools, box=box))
     for table in Table:
         for row in _all(database, table):
             try:
                 anew = box.sealed_anew(row.sealed)
             except SecretUnreadable:
-                done.unreadable.append(f"{table}/{row.account_id}/{row.name}")
+                unreadable.append(f"{table}/{row.account_id}/{row.name}")
             else:
-                done.sealed += database.run(partial(_write, table=table, row=row, anew=anew))
-    tools = database.run(partial(_of_tools, box=box))
-    return Resealed(done.sealed + tools.sealed, done.unreadable + tools.unreadable)
+                sealed += database.run(partial(_write, table=table, row=row, anew=anew))
+    return Resealed(sealed, unreadable)
 
 
 def _all(database: Database, table: Table) -> Iterator[SealedRow]:
@@ -57,7 +49,7 @@ def _page(connection: Any, table: Table, after: tuple[UUID, str]) -> list[Sealed
     return [*declared.sealed_rows(connection, OPERATIONS, table, after, PAGE)]
 
 
-def _of_tools(connection: Any, box: SecretBox) -> http_tools.Resealed:
+def _of_tools(connection: Any, box: SecretBox) -> Resealed:
     return http_tools.seal_anew(connection, OPERATIONS, box.sealed_anew)
 
 

@@ -41,7 +41,7 @@ _DELETE = "DELETE FROM http_tools WHERE account_id = %(account_id)s AND name = %
 
 
 class Resealed(NamedTuple):
-    """How many secrets were sealed anew, and where those are that no key opens, as `http_tools/account/name`."""
+    """How many secrets were sealed anew, and where those are that no key opens, as `table/account/name`."""
 
     sealed: int
     unreadable: list[str]
