@@ -1,6 +1,6 @@
 """Blobs in a directory: `ab/cdef…` for the SHA-256 `abcdef…`.
 
-Bytes are written to a file beside, flushed to the disk and renamed: whoever crashes leaves no half blob, and of two
+Bytes are written to a file beside, flushed to the disk and then named: whoever crashes leaves no half blob, and of two
 who write the same content the second finds it there.
 """
 
@@ -29,7 +29,7 @@ class DiskStore:
             self._shard(target.parent)
             if not _has(target, received.size):
                 _flush(received.path)
-                received.path.replace(target)
+                _name(received.path, target)
             # Also where another writer has just renamed it: this one promises, too, that it survives.
             _flush(target.parent)
 
@@ -69,6 +69,13 @@ def _has(path: Path, size: int) -> bool:
         return path.stat().st_size == size
     except FileNotFoundError:
         return False
+
+
+def _name(path: Path, target: Path) -> None:
+    """Give bytes a second name. They keep the first, so that they can be put again where a collector was faster."""
+    between = path.with_name(f"{path.name}-named")  # a link replaces nothing, and renaming does
+    os.link(path, between)
+    between.replace(target)
 
 
 def _flush(path: Path) -> None:

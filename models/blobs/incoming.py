@@ -69,7 +69,7 @@ class Incoming:
         return Received(self.path, self._hash.hexdigest(), self.size, bytes(self._head))
 
     def discard(self) -> None:
-        """Remove the file, unless a store has taken it."""
+        """Remove the file; a store that took the bytes has them under a name of its own."""
         with suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)

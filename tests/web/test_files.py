@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 from flask import Flask
+from sqlalchemy import Connection
 
 from config.settings import Settings
 from models.blobs import open_store, receiving
@@ -18,7 +19,7 @@ from models.database import Database
 from models.errors import BlobGone
 from models.keeping import Keeper
 from models.repositories import files, holdings
-from models.repositories.files import NewFile
+from models.repositories.files import FileRow, NewFile
 from models.repositories.holdings import Limits
 from models.scope import RECONCILER
 from tasks import collecting
@@ -291,6 +292,28 @@ def test_bytes_being_put_are_left_alone_until_their_grace_is_over(
     new = NewFile("a", "text/plain", received.size, received.sha256)
     with pytest.raises(BlobGone):
         database.run(lambda c: files.insert(c, account.scope, new, keeper.limits))
+
+
+def test_bytes_collected_before_their_row_was_written_are_put_again(
+    database: Database, settings: Settings, account: Caller, keeper: Keeper
+) -> None:
+    store, collected = open_store(settings), []
+
+    def refer(connection: Connection) -> FileRow:
+        if not collected:
+            collecting.release_idle(database, 0)
+            collecting.delete_garbage(database, store)
+            collected.append(blob_there(settings, received.sha256))
+        return files.insert(connection, account.scope, new, keeper.limits)
+
+    with receiving(store, 100) as incoming:
+        incoming.write(os.urandom(20))
+        received = incoming.received()
+        new = NewFile("a", "text/plain", received.size, received.sha256)
+        keeper.keep(account.scope, [received], refer)
+    assert collected == [False]
+    assert blob_there(settings, received.sha256)
+    assert not list(store.incoming.iterdir())
 
 
 def test_uploads_of_one_content_survive_collectors_at_work(
