@@ -69,7 +69,7 @@ lock: install-dev ## Write the hash-pinned locks anew (UPGRADE=1: with newer ver
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-local.txt requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove .venv and caches; data in .umbel stays
-	rm -rf .venv .venv-peers .venv-peers.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .venv-peers.lock .rig_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install:

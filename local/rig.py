@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from umbel_client import Umbel
 
 from config.settings import DEVELOPMENT_PEPPER, Settings
+from local import template
 from local.home import Home, temporary_home
 from local.ports import free_port
 from local.postgres import PostgresServer
@@ -109,10 +110,8 @@ class Rig:
         }
         return {**mine, **self.settings, **extra}
 
-    def migrate(self) -> None:
-        """Bring the database up to date and make the account `local` with its key."""
-        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-        subprocess.run(command, cwd=ROOT, env=self.environment(), check=True, capture_output=True)
+    def open_account(self) -> None:
+        """Make the account `local` with its key."""
         database = connect(Settings(environment="development", database_url=SecretStr(self.postgres.url)), pool_size=1)
         self.key = database.run(partial(accounts.ensure_local, scope=OPERATIONS, pepper=DEVELOPMENT_PEPPER))
         database.close()
@@ -204,7 +203,7 @@ def open_rig(settings: Mapping[str, str] | None = None, postgres: Mapping[str, s
     with temporary_home() as home, closing_servers(home, postgres) as (database, broker):
         rig = Rig(home, database, broker, FAST if settings is None else settings)
         try:
-            rig.migrate()
+            rig.open_account()
             yield rig
         finally:
             rig.close()
@@ -214,7 +213,8 @@ def open_rig(settings: Mapping[str, str] | None = None, postgres: Mapping[str, s
 def closing_servers(
     home: Home, postgres: Mapping[str, str] | None = None
 ) -> Iterator[tuple[PostgresServer, RedisServer]]:
-    """PostgreSQL and Redis of their own under `home`."""
+    """PostgreSQL, its database up to date, and Redis of their own under `home`."""
+    template.give(home)
     database, broker = PostgresServer(home, settings=postgres), RedisServer(home)
     try:
         yield database.start(), broker.start()

@@ -21,6 +21,10 @@ class Vault:
         """The secret called `name`; 43 URL-safe characters, made when first asked for."""
         return str(self._kept(name, lambda: secrets.token_urlsafe(32)))
 
+    def put(self, name: str, secret: str) -> None:
+        """Keep a secret that came from elsewhere."""
+        self._put(name, secret)
+
     def port(self, name: str) -> int:
         """The port called `name`, picked free when first asked for."""
         return int(self._kept(name, free_port))

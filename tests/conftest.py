@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from pydantic import SecretStr
 
 from config.settings import Settings, get_settings
+from local import template
 from local.errors import LocalError
 from local.home import Home, temporary_home
 from local.postgres import PostgresServer
@@ -36,9 +35,9 @@ def servers_home() -> Iterator[Home]:
 
 @pytest.fixture(scope="session")
 def postgres_server(servers_home: Home) -> Iterator[PostgresServer]:
-    server = PostgresServer(servers_home)
     try:
-        server.start()
+        template.give(servers_home)
+        server = PostgresServer(servers_home).start()
     except LocalError as error:
         lacking(f"a startable PostgreSQL ({error})")
     yield server
@@ -61,7 +60,6 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     """URL of the migrated database all in-process tests share."""
     os.environ["UMBEL_DATABASE_URL"] = postgres_server.url
     get_settings.cache_clear()
-    command.upgrade(Config("alembic.ini"), "head")
     return postgres_server.url
 
 

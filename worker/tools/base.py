@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
@@ -201,6 +202,11 @@ def _no_host(_: Any) -> str:
     return ""
 
 
+@lru_cache(256)
+def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
+    return arguments.model_json_schema()
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """Something a model may call.
@@ -233,7 +239,7 @@ class Tool:
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of the arguments."""
-        return self.arguments.model_json_schema()
+        return _schema(self.arguments)
 
     def version(self) -> str:
         """Return what changes when the tool would give other results: by default Umbel's own version."""
