@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from config.known import all_known, known_to
 from config.settings import Settings
 from models import sealed
 from models.base import new_id
@@ -82,6 +83,10 @@ async def test_an_agent_uses_its_account_s_server_and_its_tools_are_pinned_there
     assert lab.steps(task)["tool:1:mine__echo"]["effect"] == "pure"
     pins = lab.database.run(lambda c: mcp_pins.approved(c, lab.scope))
     assert "echo" in pins["mine"]
+    known = (
+        SECRET in masked or SECRET.split()[1] in masked for masked in (known_to(lab.scope.account_id), all_known())
+    )
+    assert list(known) == [True, True]
 
 
 async def test_another_account_neither_sees_nor_uses_it(lab: Lab, quick: Settings, ledger: Ledger, url: str) -> None:

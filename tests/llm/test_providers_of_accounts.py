@@ -20,9 +20,11 @@ from tests.engine.conftest import Lab, lab, quick
 from tests.llm.conftest import KINDS, NO_REDIS, WIRES, as_text, provider
 from tests.llm.fake import TEXT, FakeProvider, Hang, Status
 from worker import llm, rows
+from worker.llm.errors import NoModelConfigured
 from worker.llm.hub import Gateway
 from worker.rows import Rows
 from worker.testing import running_engine
+from worker.tools.egress import guard_of
 from worker.workflows import WORKFLOWS
 
 __all__ = ["lab", "quick"]
@@ -61,6 +63,21 @@ def keep(lab: Lab, name: str, fake: FakeProvider, wire: str = "chat", **changes:
 
 def new_account(lab: Lab) -> UUID:
     return lab.database.run(lambda c: accounts.create_account(c, OPERATIONS, f"other {new_id()}"))
+
+
+async def test_texts_become_vectors_at_the_provider_of_their_account(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use()
+    keep(lab, "mine", fake, prices={"e1": {"input": 1_000_000, "output": 0}})
+    async with running_engine(quick, WORKFLOWS) as engine:
+        embed = await llm.embedder_of(engine.store, lab.scope.account_id, guard_of)
+        found = await embed(["a", "bb"], "mine:e1")
+        others = await llm.embedder_of(engine.store, new_account(lab), guard_of)
+        with pytest.raises(NoModelConfigured):
+            await others(["a"], "mine:e1")
+    assert ([vector[0] for vector in found.vectors], found.usd) == ([1, 2], 2)
+    assert SECRET in fake.seen[0].headers["Authorization"]
 
 
 async def ask(lab: Lab, quick: Settings, model: str, account: UUID | None = None) -> Any:

@@ -9,7 +9,7 @@ Importing this package loads no SDK; the first use does.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -21,6 +21,7 @@ from worker.rows import Rows
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
 
+    from worker.llm.embedding import Embeddings
     from worker.llm.hub import Gateway
     from worker.store import Store
     from worker.walled import Wall
@@ -66,6 +67,14 @@ async def models_of(
         return models.model
     (_with_rows.add if rows else _with_rows.discard)(account_id)
     return await models.models_of(account_id, rows, wall_of)
+
+
+async def embedder_of(
+    store: "Store", account_id: UUID, wall_of: "Callable[[Settings], Wall]"
+) -> "Callable[..., Awaitable[Embeddings]]":
+    """Return what gives vectors to an account, over its own providers first: `Gateway.embed`; else as `models_of`."""
+    models, rows = await ready(), await _rows.of(store, account_id)
+    return await models.embedder_of(account_id, rows, wall_of) if rows else models.embed
 
 
 def gateway() -> "Gateway":

@@ -1,6 +1,6 @@
 """The gateway: gives models by name, and falls back along a chain of them."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
@@ -131,31 +131,44 @@ class Gateway:
             UnknownModel: a name that is not configured; the message says what is.
             ModelKeysSealed: the keys of one of `own` can't be opened.
         """
-        chain = self.catalogue.having({name: held.provider for name, held in own.items()}).chain(name)
+        chain = self._having(own).chain(name)
         models = [self._cached(self._serving(ref, own, last=ref is chain[-1])) for ref in chain]
         return ChainModel(",".join(ref.name for ref in chain), models)
 
-    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+    async def embed(
+        self, texts: Sequence[str], model: str, dimension: int | None = None, own: Mapping[str, Held] = _NONE
+    ) -> Embeddings:
         """Return a vector for each text, in their order, from as many requests as it takes.
 
         Args:
             texts: none of them empty; an empty list asks nobody.
             model: `provider:model`; never a chain, and there is no default.
             dimension: the size to ask for; None for the model's own.
+            own: providers that go before those of the settings.
 
         Raises:
             UnknownModel: a name that is not configured, or a chain.
             EmbeddingsUnsupported: the provider has none.
             EmbeddingDimension: the vectors have another size.
+            ModelKeysSealed: the keys of one of `own` can't be opened.
             ModelFailed: nothing helped; as for any call of a model.
         """
-        ref = embedding.chosen(self.catalogue, model)
+        ref = embedding.chosen(self._having(own), model)
         found = Embeddings(ref.name)
-        serving = self._serving(ref, _NONE, last=True)
+        serving = self._serving(ref, own, last=True)
         for texts_of_one in embedding.batches(texts):
             batch = await serving.embed(texts_of_one, dimension)
             found.add(batch, costs.cost(ref, batch.usage), dimension)
         return found
+
+    async def embedder_of(
+        self, account_id: UUID, rows: Sequence[DeclaredRow], wall_of: Callable[[Settings], Wall]
+    ) -> Callable[..., Awaitable[Embeddings]]:
+        """Return `embed` for an account: over its own providers first; arguments as for `models_of`."""
+        return partial(self.embed, own=await self._owned.of(account_id, rows, wall_of(self._settings)))
+
+    def _having(self, own: Mapping[str, Held]) -> Catalogue:
+        return self.catalogue.having({name: held.provider for name, held in own.items()})
 
     def _cached(self, serving: Serving) -> Model:
         return CachedModel(serving, self._cache) if self._cache.on else serving

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+from config.known import remember
 from config.settings import Settings
 from models.errors import ModelError
 from models.errors import Unavailable as DatabaseAway
@@ -92,7 +93,10 @@ class RowServers:
             return None
         if server.command and not self._settings.mcp_row_commands:
             raise errors.ServersRefused("it is a command, and UMBEL_MCP_ROW_COMMANDS does not allow commands in rows")
-        return replace(server, wall=self._wall, secrets=(*server.secrets, *_in_url(server.url or "")))
+        secrets = (*server.secrets, *_in_url(server.url or ""))
+        for secret in secrets:
+            remember(secret, self._account_id)
+        return replace(server, wall=self._wall, secrets=secrets)
 
 
 def _in_url(url: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from config.known import remember
 from worker.mcp.config import Server, read_servers
 from worker.mcp.errors import ServersRefused
 from worker.mcp.pins import FilePins
@@ -36,6 +37,8 @@ class ServersFile:
             self._seen, self._error = seen, None
             try:
                 self._servers = read_servers(self._path)
+                for secret in {each for server in self._servers.values() for each in server.secrets}:
+                    remember(secret)
             except ServersRefused as error:
                 self._error = error
         if self._error is not None:
