@@ -12,6 +12,7 @@ import models.files
 import models.http_tools
 import models.memory
 import models.outbox
+import models.patterns
 import models.sandboxes
 import models.sessions
 import models.tasks  # noqa: F401
