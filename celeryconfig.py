@@ -51,6 +51,7 @@ enable_utc = True
 beat_schedule = {
     "reconcile": {"task": "maintenance.reconcile", "schedule": _settings.reconcile_every_s},
     "tidy": {"task": "maintenance.tidy", "schedule": 300.0},
+    "learn": {"task": "maintenance.learn", "schedule": 300.0},
     "collect": {"task": "maintenance.collect", "schedule": 3600.0},
 }
 beat_scheduler = "tasks.beat:Scheduler"

@@ -243,6 +243,7 @@ class Settings(BaseSettings):
     sandbox_first_uid: int = Field(
         1_990_000_000, ge=1, description="A worker that is root starts sandboxes as a thousand users from this one on."
     )
+    pattern_learning: bool = Field(True, description="Learn from finished tasks; see [Patterns](patterns.md).")
     crash_point: str = Field(
         "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
     )

@@ -164,7 +164,10 @@ class PatternEvidence(Base):
 
 
 class PatternLesson(Base):
-    """That a run was learned from, by which version of the extractor, and what came of it. Nothing is learned twice."""
+    """That a run was learned from, by which version of the extractor, and what came of it. Nothing is learned twice.
+
+    `opinion` is what a person said of the result, as far as it has been counted.
+    """
 
     __tablename__ = "pattern_lessons"
     __table_args__ = (Index("ix_pattern_lessons_account", "account_id", text("at DESC")),)
@@ -172,7 +175,9 @@ class PatternLesson(Base):
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     extractor: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[UUID]
+    task_id: Mapped[UUID]
     outcome: Mapped[str] = mapped_column(Text)
+    opinion: Mapped[str | None] = mapped_column(Text)
     learned: Mapped[int] = mapped_column(server_default="0")
     at: Mapped[datetime] = set_now()
 

@@ -9,7 +9,7 @@ from config import logging
 from config.settings import get_settings
 from tasks.telling import Telling
 
-app = Celery("tasks", include=["tasks.workflows", "tasks.maintenance", "tasks.collecting"])
+app = Celery("tasks", include=["tasks.workflows", "tasks.maintenance", "tasks.collecting", "tasks.learning"])
 app.config_from_object("celeryconfig")
 app.steps["consumer"].add(Telling)
 

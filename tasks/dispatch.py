@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,7 +22,7 @@ from config.settings import Settings, get_settings
 from models import pubsub
 from models.events import Frame
 from tasks import doorbell
-from tasks.queues import QUEUES, URGENT, level
+from tasks.queues import LEVELS, QUEUES, URGENT, level
 from worker.workflows import WORKFLOWS
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,13 @@ def _push(run_id: UUID, workflow: str, priority: int, recovery: bool) -> tuple[A
     wanted = URGENT if queue == "recovery" else level(priority)
     message = doorbell.message(f"workflow.{workflow}", run_id, queue, wanted)
     return ("LPUSH", doorbell.redis_key(queue, wanted), message)
+
+
+def ring_learning(run_id: UUID) -> bool:
+    """Ring for a finished run to be learned from, behind everything else; return whether Redis took it."""
+    queue, wanted = "batch", LEVELS[-1]
+    told = doorbell.message("patterns.learn", run_id, queue, wanted, uuid5(run_id, "patterns.learn"))
+    return line().send([("LPUSH", doorbell.redis_key(queue, wanted), told)]) is not None
 
 
 def notify(run_id: UUID) -> None:

@@ -18,25 +18,26 @@ SEPARATOR = "\x06\x16"
 ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
 
-def message(name: str, run_id: UUID, queue: str, level: int) -> str:
+def message(name: str, run_id: UUID, queue: str, level: int, celery_id: UUID | None = None) -> str:
     """Return the JSON of a Celery message (protocol 2) calling `name` with the run id.
 
     Args:
         name: Celery task name, `workflow.<name>`.
-        run_id: the only argument, and the Celery task's id.
+        run_id: the only argument.
         queue: one of tasks.queues.QUEUES.
         level: one of tasks.queues.LEVELS.
+        celery_id: the Celery task's id; the run's by default.
     """
-    run = str(run_id)
+    run, celery = str(run_id), str(celery_id or run_id)
     body = json.dumps([[run], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     return json.dumps(
         {
             "body": base64.b64encode(body.encode()).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": _headers(name, run),
+            "headers": _headers(name, run, celery),
             "properties": {
-                "correlation_id": run,
+                "correlation_id": celery,
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": queue},
@@ -48,11 +49,11 @@ def message(name: str, run_id: UUID, queue: str, level: int) -> str:
     )
 
 
-def _headers(name: str, run: str) -> dict[str, Any]:
+def _headers(name: str, run: str, celery: str) -> dict[str, Any]:
     return {
         "lang": "py",
         "task": name,
-        "id": run,
+        "id": celery,
         "shadow": None,
         "eta": None,
         "expires": None,
@@ -60,7 +61,7 @@ def _headers(name: str, run: str) -> dict[str, Any]:
         "group_index": None,
         "retries": 0,
         "timelimit": [None, None],
-        "root_id": run,
+        "root_id": celery,
         "parent_id": None,
         "argsrepr": f"['{run}']",
         "kwargsrepr": "{}",

@@ -18,6 +18,7 @@ class Workflow:
         output_model: pydantic model of the result.
         run: import path `package.module:function` of `async def run(ctx, input) -> result`, loaded in workers only.
         steerable: whether a task takes messages while it is open.
+        learns: whether its finished runs are learned from, see docs/patterns.md.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Workflow:
     output_model: type[BaseModel]
     run: str
     steerable: bool = False
+    learns: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return the catalogue entry: name, description, queue and both JSON schemas."""

@@ -24,7 +24,6 @@ MOVES: dict[PatternState, frozenset[PatternState]] = {
     PatternState.QUARANTINED: frozenset({PatternState.ACTIVE, PatternState.RETIRED}),
     PatternState.RETIRED: frozenset({PatternState.ACTIVE}),
 }
-OUTDATED = "a tool it names has changed"
 
 _LOCK = f"{patterns.GET} FOR UPDATE"
 _SET = """
@@ -148,10 +147,15 @@ def expire(connection: Connection, scope: AccountScope, agent: str, tools: Mappi
         agent: whose patterns.
         tools: hashes of definitions by name, as they are now; a tool that is not among them expires nothing.
     """
-    asked = {"account_id": scope.account_id, "agent": agent, "tools": payloads.dumps(dict(tools)), "reason": OUTDATED}
+    asked = {
+        "account_id": scope.account_id,
+        "agent": agent,
+        "tools": payloads.dumps(dict(tools)),
+        "reason": patterns.OUTDATED,
+    }
     gone = [row[0] for row in connection.exec_driver_sql(_EXPIRE, asked)]
     if gone:
-        patterns.changed(connection, scope, gone, "expired", OUTDATED)
+        patterns.changed(connection, scope, gone, "expired", patterns.OUTDATED)
     return gone
 
 

@@ -63,6 +63,13 @@ SELECT id, change, version, state, pinned, content, reason, user_id, key_id, at 
 WHERE account_id = %(account_id)s AND pattern_id = %(id)s ORDER BY id DESC LIMIT %(limit)s
 """
 _EMBEDDED = "UPDATE patterns SET embedder = %(embedder)s WHERE id = ANY(%(ids)s::uuid[])"
+_OUTDATED = """
+SELECT old.id FROM patterns p JOIN patterns old ON old.account_id = p.account_id AND old.agent = p.agent
+    AND old.kind = p.kind AND old.steps = p.steps AND old.id <> p.id
+WHERE p.account_id = %(account_id)s AND p.id = %(id)s AND old.state = 'retired' AND old.reason = %(reason)s
+"""
+#: Why a pattern was retired whose tools are no longer what they were.
+OUTDATED = "a tool it names has changed"
 LAST_ID = UUID(int=2**128 - 1)
 FIRST_ID = UUID(int=0)
 
@@ -170,6 +177,12 @@ def changed(connection: Connection, scope: AccountScope, ids: Collection[UUID], 
     line = {"account_id": scope.account_id, "ids": list(ids), "change": change, "reason": reason}
     connection.exec_driver_sql(_CHANGED, {**line, **who})
     outbox.tell(connection, scope, outbox.PATTERN, [str(each) for each in ids])
+
+
+def outdated(connection: Connection, scope: AccountScope, pattern_id: UUID) -> list[UUID]:
+    """Return the patterns that said the same of tools that have changed since."""
+    asked = {"account_id": scope.account_id, "id": pattern_id, "reason": OUTDATED}
+    return [row[0] for row in connection.exec_driver_sql(_OUTDATED, asked)]
 
 
 def get(connection: Connection, scope: AccountScope, pattern_id: UUID) -> PatternRow:

@@ -85,7 +85,8 @@ def upgrade() -> None:
     op.create_index('ix_pattern_evidence_run_id', 'pattern_evidence', ['run_id'])
     op.create_index('ix_pattern_evidence_pattern', 'pattern_evidence', ['account_id', 'pattern_id'])
     op.create_table('pattern_lessons',
-    uuid('run_id'), number('extractor'), uuid('account_id'), text('outcome'), number('learned', '0'), now('at'),
+    uuid('run_id'), number('extractor'), uuid('account_id'), uuid('task_id'), text('outcome'),
+    text('opinion', nullable=True), number('learned', '0'), now('at'),
     sa.PrimaryKeyConstraint('run_id', 'extractor', name=op.f('pk_pattern_lessons')),
     )
     op.create_index('ix_pattern_lessons_account', 'pattern_lessons', ['account_id', sa.text('at DESC')])

@@ -11,4 +11,5 @@ AGENT = Workflow(
     output_model=AgentResult,
     run="worker.workflows.agent.run:run",
     steerable=True,
+    learns=True,
 )

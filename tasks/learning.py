@@ -1,0 +1,60 @@
+"""Learns from finished runs: a Celery task for each, behind all others, on the pool's threads.
+
+The message carries the run's id and nothing else. Losing it costs minutes, because beat has missed
+runs looked for; repeating it costs nothing.
+"""
+
+import logging
+import time
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from config.settings import get_settings
+from models.errors import Unavailable
+from models.repositories import lessons
+from models.scope import RECONCILER
+from tasks.celery import app
+from tasks.maintenance import database
+from worker.patterns.learning import EXTRACTOR, Result
+from worker.patterns.learning import learn as learn_from
+from worker.workflows import WORKFLOWS
+
+BATCH = 100
+#: How far back missed runs are looked for, and how long a run's own bell is waited for; seconds.
+BACK_S = 86_400.0
+QUIET_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+# No task events: a run would show twice in Flower.
+@app.task(name="patterns.learn", send_events=False)
+def learn(run_id: str) -> str:
+    """Learn from one run, if nobody has; return what became of it."""
+    try:
+        return database().run(partial(learn_from, run_id=UUID(run_id)))
+    except Unavailable:
+        log.warning("database unavailable, a run will be learned from later", extra={"run_id": run_id})
+        return Result.UNKNOWN
+
+
+@app.task(name="maintenance.learn", expires=300, send_events=False)
+def learn_missed() -> int:
+    """Learn from runs whose bell was lost, and count what people said of runs since; return how many there were."""
+    if not get_settings().pattern_learning:
+        return 0
+    try:
+        found = database().run(_missed)
+    except Unavailable:
+        log.warning("database unavailable, nothing learned")
+        return 0
+    for run_id in found:
+        learn(str(run_id))
+    return len(found)
+
+
+def _missed(connection: Any) -> list[UUID]:
+    names = [name for name, declared in WORKFLOWS.items() if declared.learns]
+    first = UUID(int=int((time.time() - BACK_S) * 1000) << 80)
+    return lessons.missed(connection, RECONCILER, names, EXTRACTOR, first, QUIET_S, BATCH)

@@ -1,0 +1,82 @@
+"""How learning is asked for: a bell behind all others, and a look for runs whose bell was lost."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from config.settings import Settings
+from models.database import Database
+from models.scope import AccountScope
+from tasks import dispatch, doorbell, learning, maintenance
+from tasks.queues import LEVELS
+from tasks.workflows import app
+from tests.engine.conftest import Lab
+from tests.unit.test_doorbell import parts
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def ended(lab: Lab) -> Callable[[str], str]:
+    """A run of an agent that ended a while ago and called nothing."""
+
+    def make(workflow: str) -> str:
+        task = lab.submit(workflow, {"prompt": "hello"})
+        when = "status = 'succeeded', finished_at = now() - interval '1 hour'"
+        lab.sql(f"UPDATE runs SET {when} WHERE id = :id", id=task.run_id)
+        return str(task.run_id)
+
+    return make
+
+
+@pytest.fixture
+def _maintained(settings: Settings) -> Iterator[None]:
+    maintenance.database.cache_clear()
+    yield
+    maintenance.database().close()
+    maintenance.database.cache_clear()
+
+
+@pytest.fixture
+def lab(database: Database, scope: AccountScope) -> Lab:
+    return Lab(database, scope)
+
+
+@pytest.mark.usefixtures("_maintained")
+def test_runs_whose_bell_was_lost_are_learned_from_once(lab: Lab, ended: Callable[[str], str]) -> None:
+    run, other = ended("agent"), ended("probe")
+    assert learning.learn_missed() >= 1
+    query = text("SELECT run_id::text, outcome FROM pattern_lessons WHERE account_id = :id")
+    learned = lab.database.run(lambda c: dict(c.execute(query, {"id": lab.scope.account_id}).all()))
+    assert learned == {run: "learned"}
+    assert other not in learned
+    assert learning.learn(run) == "known"
+
+
+@pytest.mark.usefixtures("_maintained")
+def test_nothing_is_looked_for_where_learning_is_off(
+    lab: Lab, ended: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    ended("agent")
+    monkeypatch.setattr(learning, "get_settings", lambda: settings.model_copy(update={"pattern_learning": False}))
+    assert learning.learn_missed() == 0
+
+
+def test_the_bell_is_heard_after_all_others_and_is_no_other_task_s_in_flower(lab: Lab, settings: Settings) -> None:
+    key = doorbell.redis_key("batch", LEVELS[-1])
+    client = redis.Redis.from_url(settings.redis_url.get_secret_value())
+    client.delete(key)
+    task = lab.submit("agent", {"prompt": "hello"})
+    dispatch.line.cache_clear()
+    assert dispatch.ring_learning(task.run_id)
+    message = parts(client.rpop(key))
+    client.close()
+    assert message["headers"]["task"] == "patterns.learn"
+    assert message["headers"]["id"] not in ("", str(task.run_id))
+    assert message["body"][0] == [str(task.run_id)]
+
+
+def test_only_workflows_that_say_so_are_learned_from() -> None:
+    assert app.tasks["workflow.agent"].run is not app.tasks["workflow.probe"].run

@@ -1,0 +1,1 @@
+"""Patterns: what finished runs taught, and where to find it again."""

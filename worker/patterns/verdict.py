@@ -1,0 +1,98 @@
+"""Who says that a run went well: a person, tests, a linter, an exit code, a schema. Never the model itself."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.patterns import Verifier
+from models.repositories.lessons import RunTold, StepTold
+from models.tasks import Status, StepStatus
+from worker.patterns.trace import Call, Ended
+
+#: Kind of a step by which a workflow records a check of its own: `{"verifier": one of Verifier, "passed": bool}`.
+VERIFY = "verify"
+_RUNS = frozenset({"run_python", "run_shell"})
+_TESTS = re.compile(
+    r"\b(pytest|unittest|tox|nox|(npm|yarn|pnpm|make|go|cargo|mvn|gradle) (run )?test|jest|vitest|rspec)\b"
+)
+_LINTERS = re.compile(r"\b(ruff( check)?|flake8|pylint|mypy|pyright|eslint|tsc|clippy|golangci-lint|shellcheck)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checks say of a run.
+
+    Attributes:
+        verifier: the most trusted that passed; None if none did, or if one did not.
+        success: whether the run counts as one that went well.
+        refuted: whether a check that was made did not pass.
+    """
+
+    verifier: Verifier | None
+    success: bool
+    refuted: bool
+
+
+def verdict_of(run: RunTold, steps: Sequence[StepTold], calls: Sequence[Call]) -> Verdict:
+    """Weigh what a run recorded; a person's word stands above all checks, and the last check of a kind counts."""
+    if run.status != Status.SUCCEEDED:
+        return Verdict(None, success=False, refuted=False)
+    opinion = opinion_of(run)
+    if opinion is not None:
+        accepted = opinion == "accepted"
+        return Verdict(Verifier.PERSON if accepted else None, success=accepted, refuted=not accepted)
+    checks = dict([*_schema(run), *_linted(run), *_sandbox(calls), *_recorded(steps)])
+    refuted = not all(checks.values())
+    passed = [each for each in Verifier if checks.get(each)]
+    best = passed[0] if passed and not refuted else None
+    return Verdict(
+        best, success=checks.get(Verifier.TESTS, True) and checks.get(Verifier.LINTER, True), refuted=refuted
+    )
+
+
+def opinion_of(run: RunTold) -> str | None:
+    """Return `accepted` or `rejected` where a person has said so of this very run."""
+    return (run.decision or {}).get("verdict")
+
+
+Checks = Iterator[tuple[Verifier, bool]]
+
+
+def _schema(run: RunTold) -> Checks:
+    wanted = isinstance(run.input, dict) and run.input.get("output_schema")
+    if wanted and isinstance(run.result, dict):
+        yield Verifier.SCHEMA, run.result.get("data") is not None
+
+
+def _linted(run: RunTold) -> Checks:
+    """The linter's word on what `lint_fix` left behind."""
+    if isinstance(run.result, dict) and run.result.get("type") == "lint_fix" and "diagnostics" in run.result:
+        yield Verifier.LINTER, not run.result["diagnostics"]
+
+
+def _sandbox(calls: Sequence[Call]) -> Checks:
+    last: bool | None = None
+    for call in calls:
+        if call.tool in _RUNS and call.ended is Ended.OK and isinstance(call.answer, Mapping):
+            last = call.answer.get("exit_code") == 0
+            kind = _kind(call.arguments)
+            if kind is not None:
+                yield kind, last
+    if last is not None:
+        yield Verifier.EXIT_CODE, last
+
+
+def _kind(arguments: Mapping[str, Any]) -> Verifier | None:
+    command = str(arguments.get("command", ""))
+    if _TESTS.search(command):
+        return Verifier.TESTS
+    return Verifier.LINTER if _LINTERS.search(command) else None
+
+
+def _recorded(steps: Sequence[StepTold]) -> Checks:
+    known = set(Verifier)
+    for step in steps:
+        said = step.result if step.kind == VERIFY and step.status == StepStatus.COMPLETED else None
+        if isinstance(said, Mapping) and said.get("verifier") in known:
+            yield Verifier(said["verifier"]), said.get("passed") is True
