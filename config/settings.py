@@ -244,6 +244,19 @@ class Settings(BaseSettings):
         1_990_000_000, ge=1, description="A worker that is root starts sandboxes as a thousand users from this one on."
     )
     pattern_learning: bool = Field(True, description="Learn from finished tasks; see [Patterns](patterns.md).")
+    qdrant_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",
+        description="Qdrant server that keeps vectors, `http://127.0.0.1:6333`; empty: PostgreSQL does, by pgvector.",
+    )
+    qdrant_key: SecretStr = Field(SecretStr(""), description="API key of the Qdrant server.")
+    qdrant_prefix: str = Field(
+        "umbel", pattern=r"^[a-z][a-z0-9_]{0,31}$", description="What names of collections on the server begin with."
+    )
+    qdrant_quantized: bool = Field(
+        False, description="Let new collections of Qdrant keep vectors in memory as bytes: a quarter of the room."
+    )
+    qdrant_timeout_s: int = Field(5, ge=1, description="Longest wait for an answer of Qdrant.")
     crash_point: str = Field(
         "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
     )

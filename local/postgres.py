@@ -96,6 +96,14 @@ class PostgresServer(Server):
                 cursor.execute("select 1 from pg_database where datname = %s", (DATABASE,))
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("create database {} owner umbel").format(sql.Identifier(DATABASE)))
+        self._extend()
+
+    def _extend(self) -> None:
+        """Create pgvector in the product's database, which only the superuser may."""
+        with closing(psycopg2.connect(self._url("postgres", DATABASE), connect_timeout=5)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("create extension if not exists vector")
 
     def stop(self, timeout: float = 20, *, immediate: bool = False) -> None:
         """Stop cleanly, or at once and without a checkpoint when `immediate` (recovery follows at the next start)."""

@@ -178,6 +178,7 @@ def test_every_error_code_is_described() -> None:
         "worker.errors",
         "worker.llm.errors",
         "worker.sandboxes.errors",
+        "worker.patterns.vectors.errors",
         "web.errors",
         "local.errors",
     )
@@ -189,7 +190,7 @@ def test_every_error_code_is_described() -> None:
 
 
 #: Roots of the trees; nothing is ever raised with these codes alone.
-BASES = {"model_error", "worker_error", "local_error", "sandbox_error"}
+BASES = {"model_error", "worker_error", "local_error", "sandbox_error", "vector_error"}
 
 
 # What readers are told to type, open and follow

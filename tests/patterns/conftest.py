@@ -1,17 +1,24 @@
 """Accounts of their own, and lessons to record in them."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Connection
 
+from config.settings import Settings
 from models.base import new_id
 from models.database import Database
 from models.patterns import PatternKind
 from models.repositories import accounts, patterns
 from models.scope import OPERATIONS, AccountScope
+from tests.patterns.standin import KEY, QdrantStandIn
+from worker.patterns.vectors.index import Vectors
+from worker.patterns.vectors.opening import open_vectors
+from worker.patterns.vectors.pgvector import PgvectorStore
 
 T = TypeVar("T")
 Record = Callable[..., Any]
@@ -56,3 +63,32 @@ def lesson(digest: str = "search, then note", **changed: Any) -> patterns.NewPat
 
 def shown(verifier: str | None = "tests") -> patterns.Shown:
     return patterns.Shown(new_id(), new_id(), verifier)
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[QdrantStandIn]:
+    async with QdrantStandIn() as server:
+        yield server
+
+
+def at(server: QdrantStandIn, database: Database, key: str = KEY) -> Vectors:
+    """Vectors in the stand-in, opened as a worker opens them."""
+    settings = Settings(environment="development", qdrant_url=server.url, qdrant_key=SecretStr(key))
+    with warnings.catch_warnings():  # the client warns of keys sent without TLS
+        warnings.simplefilter("ignore", UserWarning)
+        return open_vectors(settings, database)
+
+
+@pytest.fixture(params=["pgvector", "qdrant", "qdrant over HTTP"])
+async def vectors(request: pytest.FixtureRequest, database: Database, standin: QdrantStandIn) -> AsyncIterator[Vectors]:
+    from worker.patterns.vectors.qdrant import QdrantStore
+
+    if request.param == "pgvector":
+        opened = Vectors(PgvectorStore(database))
+    elif request.param == "qdrant":
+        opened = Vectors(QdrantStore(standin.engine, "umbel", quantized=True))
+    else:
+        opened = at(standin, database)
+    yield opened
+    if request.param != "qdrant":
+        await opened.close()

@@ -1,1 +1,1 @@
-"""Patterns: what finished runs taught, and where to find it again."""
+"""Patterns: what finished runs teach the next ones. PostgreSQL is the record; vectors and graph are indexes over it."""
