@@ -1,0 +1,82 @@
+"""Which of the patterns found are given: alike to the request, unlike each other, within a budget of tokens."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+#: Patterns a run is given at most, of those found nearest.
+GIVEN_MAX, FOUND_MAX = 3, 12
+#: How much being alike to the request weighs against being unlike what is given already.
+BALANCE = 0.7
+#: Characters in a token, on average.
+CHARACTERS = 4
+
+
+class Found(NamedTuple):
+    """A pattern that may be given.
+
+    Attributes:
+        id: the pattern.
+        version: which text of it.
+        kind: `workflow`, `strategy`, `pitfall` or `fix`.
+        title: what it is about.
+        situation: when it applies.
+        tools: names of the tools of its steps, in order.
+        roles: for each step, the names of its arguments and where their values came from.
+        similarity: to the request, from -1 to 1.
+        proven: whether runs it was given to did better.
+        runs: finished runs it was learned from.
+    """
+
+    id: UUID
+    version: int
+    kind: str
+    title: str
+    situation: str
+    tools: tuple[str, ...]
+    roles: tuple[dict[str, str], ...]
+    similarity: float
+    proven: bool = False
+    runs: int = 0
+
+
+def alike(one: Found, other: Found) -> float:
+    """Return how much two patterns tell the same, from 0 to 1: their tools, and the words of their titles."""
+    same_kind = 1.0 if one.kind == other.kind else 0.5
+    tools, words = _jaccard(one.tools, other.tools), _jaccard(_words(one), _words(other))
+    return same_kind * (0.7 * tools + 0.3 * words)
+
+
+def diverse(found: Sequence[Found], count: int = GIVEN_MAX, balance: float = BALANCE) -> list[Found]:
+    """Return the `count` patterns of maximal marginal relevance, the best first."""
+    left, chosen = list(found), list[Found]()
+    while left and len(chosen) < count:
+        best = max(left, key=lambda each: _worth(each, chosen, balance))
+        left.remove(best)
+        chosen.append(best)
+    return chosen
+
+
+def within(chosen: Sequence[Found], tokens: int, text_of: Callable[[Found], str]) -> list[Found]:
+    """Return those of the patterns, in order, whose texts fit a budget of tokens together; one too long is left out."""
+    fitting, room = [], tokens * CHARACTERS
+    for each in chosen:
+        size = len(text_of(each))
+        if size <= room:
+            fitting.append(each)
+            room -= size
+    return fitting
+
+
+def _worth(each: Found, chosen: Sequence[Found], balance: float) -> float:
+    told_already = max((alike(each, other) for other in chosen), default=0.0)
+    return balance * each.similarity - (1 - balance) * told_already
+
+
+def _words(each: Found) -> list[str]:
+    return each.title.casefold().split()
+
+
+def _jaccard(one: Sequence[str], other: Sequence[str]) -> float:
+    first, second = set(one), set(other)
+    return len(first & second) / len(first | second) if first or second else 0.0
