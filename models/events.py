@@ -44,6 +44,7 @@ class EventType(StrEnum):
     SUBAGENT_COMPLETED = "subagent.completed"
     ARTIFACT_CREATED = "artifact.created"
     ARTIFACT_UPDATED = "artifact.updated"
+    PATTERNS_RETRIEVED = "patterns.retrieved"
     HEARTBEAT = "heartbeat"
 
 

@@ -20,6 +20,7 @@ from worker.agent.clock import Clock
 from worker.agent.conversation import history
 from worker.agent.delegating import Delegation, sub_agents
 from worker.agent.durable import JournalDurability, ModelSteps, tell_exceeded
+from worker.agent.experience import Experience, notes
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Limits, Tally
 from worker.agent.remote import is_remote, remote_tools, session
@@ -53,6 +54,7 @@ class Assignment:
         approval_expires_s: seconds until a call nobody approved is rejected.
         session_id: the conversation it goes on with, if there is one.
         window: tokens the model reads at most, if nobody says how many.
+        experience: where it gets patterns of earlier runs from; None for none.
     """
 
     prompt: str
@@ -67,6 +69,7 @@ class Assignment:
     approval_expires_s: float = EXPIRES_S
     session_id: UUID | None = None
     window: int = 32_000
+    experience: Experience | None = None
 
 
 async def run_agent(
@@ -91,13 +94,14 @@ async def run_agent(
     chosen = dict(sorted((own | others | await sub_agents(ctx, given.subagents)).items()))
     before = await history(ctx, given.session_id, chosen)
     clock = await Clock.of(ctx, tally)
+    told = await notes(ctx, given.experience, given.prompt, chosen)
     gate = Gate(ctx, given.approve, given.approval_expires_s)
     tools = JournaledTools(ctx, tally, chosen, gate, clock, Delegation(ctx, tally, given))
     budget = Budget(tally)
     model = BudgetedModel(model_of(given.model), budget)
     steps = ModelSteps(ctx, tally, budget, clock)
     window = Window(ctx, tally, steps, model, given.window, before.covered)
-    agent = _agent(given, model, [JournalDurability(steps), Steering(ctx, tally), window], tools)
+    agent = _agent(given, model, [JournalDurability(steps), Steering(ctx, tally), window, told], tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
     unlimited = UsageLimits(request_limit=None)
     try:

@@ -1,0 +1,147 @@
+"""Looks up patterns for a request: by likeness, then by how they relate; from what is up, saying what was not.
+
+Stores are indexes that may be down or half built. Whatever they do, the answer is one: with fewer patterns, or none,
+and with the names of those that could not be asked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from models.errors import ModelError
+from models.scope import AccountScope
+from worker.errors import WorkerError
+from worker.patterns.block import entry, suspicious
+from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, diverse, within
+
+#: Looked at for each one that is wanted: some name tools the run does not have.
+AHEAD = 3
+#: Longest request that is compared, in characters; the beginning says what it is about.
+TEXT_MAX = 8000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What patterns are looked up for.
+
+    Attributes:
+        text: the request.
+        tools: names of the tools there are; None: patterns of any tools.
+        agent: the agent that asks; empty for one without a name.
+        kinds: of these only; empty for all.
+        errors: codes of errors that were met; patterns that solve them come first.
+        count: patterns wanted.
+        tokens: budget of their text.
+    """
+
+    text: str
+    tools: frozenset[str] | None = None
+    agent: str = ""
+    kinds: frozenset[str] = frozenset()
+    errors: frozenset[str] = frozenset()
+    count: int = GIVEN_MAX
+    tokens: int = 800
+
+
+@dataclass(slots=True)
+class Retrieved:
+    """What was found.
+
+    Attributes:
+        given: the patterns chosen, the best first.
+        found: how many could have been.
+        sources: what was asked and answered, such as `vectors`.
+        degraded: what could not be asked: code of the error by name of the source.
+    """
+
+    given: list[Found] = field(default_factory=list)
+    found: int = 0
+    sources: list[str] = field(default_factory=list)
+    degraded: dict[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Finds patterns like a request."""
+
+    name: str
+
+    async def find(self, scope: AccountScope, question: Question, most: int) -> list[Found]:
+        """Return at most `most` active patterns of the account, the nearest first."""
+
+
+class Relations(Protocol):
+    """Knows how patterns relate to tools, errors and each other."""
+
+    name: str
+
+    async def refine(self, scope: AccountScope, question: Question, found: list[Found]) -> list[Found]:
+        """Return the patterns that apply, with related ones added."""
+
+
+class Retrieval:
+    """Asks sources in order until one answers, then the relations.
+
+    Args:
+        sources: the best first; the later ones stand in for those that fail.
+        relations: what refines; None where there is no graph.
+        patience_s: how long each of them may take.
+    """
+
+    def __init__(self, sources: Sequence[Source], relations: Relations | None, patience_s: float) -> None:
+        self._sources = sources
+        self._relations = relations
+        self._patience_s = patience_s
+
+    async def retrieve(self, scope: AccountScope, question: Question) -> Retrieved:
+        """Return what is known for a request; never raises for a store."""
+        told = Retrieved()
+        found = await self._found(scope, question, told) if question.text.strip() else []
+        if self._relations is not None and found:
+            related = self._relations.refine
+            refined = await self._asked(self._relations.name, lambda: related(scope, question, found), told)
+            found = found if refined is None else refined
+        fitting = applicable(found, question)[:FOUND_MAX]
+        told.found = len(fitting)
+        told.given = within(diverse(fitting, question.count), question.tokens, lambda each: entry(1, each))
+        return told
+
+    async def _found(self, scope: AccountScope, question: Question, told: Retrieved) -> list[Found]:
+        for source in self._sources:
+            find = source.find
+            found = await self._asked(source.name, lambda: find(scope, question, FOUND_MAX * AHEAD), told)  # noqa: B023
+            if found is not None:
+                return found
+        return []
+
+    async def _asked(self, name: str, ask: Callable[[], Awaitable[list[Found]]], told: Retrieved) -> list[Found] | None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                found = await ask()
+        except TimeoutError:
+            told.degraded[name] = "timeout"
+        except (WorkerError, ModelError) as error:
+            told.degraded[name] = error.code
+        except Exception as error:
+            log.exception("a source of patterns failed", extra={"source": name, "reason": type(error).__name__})
+            told.degraded[name] = "unexpected_error"
+        else:
+            told.sources.append(name)
+            return found
+        return None
+
+
+def applicable(found: Collection[Found], question: Question) -> list[Found]:
+    """Return those patterns, each once and in order, that name no tool the run lacks and speak to no model."""
+    once = {each.id: each for each in reversed(list(found))}
+    kept = [each for each in reversed(once.values()) if _fits(each, question) and not suspicious(each)]
+    return sorted(kept, key=lambda each: -each.similarity)
+
+
+def _fits(each: Found, question: Question) -> bool:
+    if question.kinds and each.kind not in question.kinds:
+        return False
+    return question.tools is None or question.tools.issuperset(each.tools)
