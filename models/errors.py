@@ -3,6 +3,7 @@
 ModelError
 ├── NotFound             no such row in this account
 ├── Conflict             the row's state forbids it
+├── ProjectDrift         files of a project were changed since a task began with them
 ├── NotSteerable         the task's workflow takes no messages
 ├── MessagesPending      a message came that the run has not taken; it can't succeed yet
 ├── KeyReused            an Idempotency-Key came back with another body
@@ -44,6 +45,12 @@ class Conflict(ModelError):
     """The task's state does not allow this."""
 
     code = "conflict"
+
+
+class ProjectDrift(ModelError):
+    """Files were changed since the task began with them. Accept the merge (`merge`), or say what they shall be."""
+
+    code = "project_drift"
 
 
 class NotSteerable(ModelError):

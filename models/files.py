@@ -129,7 +129,7 @@ class Project(Base):
 
 
 class Snapshot(Base):
-    """The state of a project at one time; `digest` is the same for equal trees."""
+    """The state of a project at one time; `digest` is the same for equal trees, `task_id` tells whose result it is."""
 
     __tablename__ = "snapshots"
 
@@ -138,6 +138,7 @@ class Snapshot(Base):
     message: Mapped[str] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(Text)
     restored_from: Mapped[int | None]
+    task_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = set_now()
 
 

@@ -121,6 +121,33 @@ class TaskTag(Base):
     task_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
+class TaskKey(Base):
+    """What a task is compared by with others of its account; only tasks of workflows that ask for it have a row.
+
+    Attributes:
+        same: tasks with the same one would come to the same result.
+        place: of several open tasks with the same one, only the newest is wanted.
+    """
+
+    __tablename__ = "task_keys"
+    __table_args__ = (
+        Index("ix_task_keys_same", "account_id", "same", text("task_id DESC")),
+        Index(
+            "ix_task_keys_place",
+            "account_id",
+            "place",
+            text("task_id DESC"),
+            postgresql_where=text("place IS NOT NULL"),
+        ),
+    )
+
+    task_id: Mapped[UUID] = mapped_column(primary_key=True)
+    account_id: Mapped[UUID]
+    same: Mapped[str | None] = mapped_column(Text)
+    place: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = set_now()
+
+
 class Run(Base):
     """One execution of a task. `fence` counts its claims; only the holder of the newest may write."""
 
@@ -155,6 +182,7 @@ class Run(Base):
     rung_at: Mapped[datetime | None]
     concurrency_key: Mapped[str | None] = mapped_column(Text)
     concurrency_limit: Mapped[int | None]
+    queue: Mapped[str | None] = mapped_column(Text)
     cancel_requested_at: Mapped[datetime | None]
     cancel_acknowledged_at: Mapped[datetime | None]
     stopped_at: Mapped[datetime | None]

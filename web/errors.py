@@ -85,6 +85,7 @@ class Invalid(WebError):
 _STATUS: dict[type[errors.ModelError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.ProjectDrift: 409,
     errors.NotSteerable: 409,
     errors.KeyReused: 422,
     errors.Malformed: 422,
@@ -98,6 +99,8 @@ _STATUS: dict[type[errors.ModelError], int] = {
     errors.SecretsUnconfigured: 503,
     errors.SecretUnreadable: 503,
 }
+#: What of an error's details is answered beside its text.
+_TOLD = frozenset({"state", "allowed", "project_id", "snapshot", "files"})
 _HTTP_CODES = {
     405: "method_not_allowed",
     413: "body_too_large",
@@ -136,7 +139,7 @@ def describe(error: Exception) -> dict[str, Any]:
     if isinstance(error, WebError):
         return problem(error.status, error.code, str(error), fields=error.fields)
     if isinstance(error, errors.ModelError) and type(error) in _STATUS:
-        detail = {name: value for name, value in error.detail.items() if name in {"state", "allowed"}}
+        detail = {name: value for name, value in error.detail.items() if name in _TOLD}
         return problem(_STATUS[type(error)], error.code, str(error), retryable=error.retryable, **detail)
     return problem(500, "internal", "Something broke on our side; it was logged under this request_id.", retryable=True)
 

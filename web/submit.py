@@ -15,6 +15,7 @@ from web.catalogue import check_model
 from web.errors import Invalid
 from web.explain import explain
 from web.given_files import check_files
+from web.given_projects import check_project
 from web.schemas.tasks import SubmitTask
 from web.sessions import session_of, with_agent_of
 from web.tools import check_tools
@@ -36,6 +37,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         check_tools(given, "input.")
     check_model(body.workflow, given)
     check_files(given)
+    check_project(given)
     check_subagents(body.workflow, given)
     key = idempotency_key()
     return NewTask(

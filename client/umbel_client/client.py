@@ -176,9 +176,25 @@ class Umbel(Declarations):
         """Run a failed or dead task again; finished steps are not repeated. Raises Conflict in any other state."""
         return self._ask(task_id, "retry")
 
-    def accept(self, task_id: str, comment: str | None = None) -> Task:
-        """Record that the result was taken. Raises Conflict when there is none or it was decided otherwise."""
-        return self._ask(task_id, "accept", comment=comment)
+    def accept(
+        self,
+        task_id: str,
+        comment: str | None = None,
+        *,
+        merge: bool = False,
+        resolution: Mapping[str, str | None] | None = None,
+        snapshot: int | None = None,
+    ) -> Task:
+        """Record that the result was taken; if its task names a project, its changes are saved there.
+
+        Raises Conflict when there is no result or it was decided otherwise; with the code `project_drift` when others
+        changed the same files: `problem["files"]` has both sides and a merge. `merge` takes it where it is clean,
+        `resolution` says what each file shall be (None: not there), `snapshot` which one it was made on.
+        """
+        files = [{"path": path, "content": content} for path, content in (resolution or {}).items()]
+        return self._ask(
+            task_id, "accept", comment=comment, merge=merge or None, resolution=files or None, snapshot=snapshot
+        )
 
     def reject(self, task_id: str, comment: str | None = None) -> Task:
         """Record that the result was turned down. Raises Conflict when there is none or it was decided otherwise."""
@@ -265,7 +281,7 @@ class Umbel(Declarations):
         """Seconds one message takes over a WebSocket and back; raises ConnectionFailed when none can be opened."""
         return ping(self._http)
 
-    def _ask(self, task_id: str, action: str, **fields: str | None) -> Task:
+    def _ask(self, task_id: str, action: str, **fields: Any) -> Task:
         body = {name: value for name, value in fields.items() if value is not None}
         return Task.of(self._http.post(f"{task_path(task_id)}/{action}", body or None))
 

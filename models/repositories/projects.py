@@ -28,8 +28,8 @@ SELECT {_COLUMNS} FROM projects WHERE account_id = %(account_id)s AND name > %(a
 _HASHES = "SELECT DISTINCT sha256 FROM snapshot_files WHERE project_id = %(id)s"
 _DELETE = f"DELETE FROM projects WHERE {_MINE}"
 _SNAPSHOT = """
-INSERT INTO snapshots (project_id, number, message, digest, restored_from)
-VALUES (%(id)s, %(number)s, %(message)s, %(digest)s, %(restored_from)s)
+INSERT INTO snapshots (project_id, number, message, digest, restored_from, task_id)
+VALUES (%(id)s, %(number)s, %(message)s, %(digest)s, %(restored_from)s, %(task_id)s)
 """
 _FILES = """
 INSERT INTO snapshot_files (project_id, number, path, account_id, size, sha256)
@@ -38,7 +38,8 @@ FROM jsonb_to_recordset(%(files)s::jsonb) AS f(path text, sha256 text, size bigi
 """
 _HEAD = "UPDATE projects SET head = %(number)s, updated_at = now() WHERE id = %(id)s"
 _SUMMARY = """
-SELECT s.number, s.message, s.digest, s.restored_from, s.created_at, count(f.path), coalesce(sum(f.size), 0)::bigint
+SELECT s.number, s.message, s.digest, s.restored_from, s.created_at, count(f.path), coalesce(sum(f.size), 0)::bigint,
+    s.task_id
 FROM snapshots s JOIN projects p ON p.id = s.project_id
 LEFT JOIN snapshot_files f ON f.project_id = s.project_id AND f.number = s.number
 WHERE p.id = %(id)s AND p.account_id = %(account_id)s
@@ -52,6 +53,11 @@ _TREE = """
 SELECT f.path, f.sha256, f.size FROM snapshot_files f JOIN projects p ON p.id = f.project_id
 WHERE p.id = %(id)s AND p.account_id = %(account_id)s AND f.number = %(number)s
 AND (%(path)s::text IS NULL OR f.path = %(path)s) ORDER BY f.path COLLATE "C"
+"""
+
+_EVER = """
+SELECT DISTINCT f.path FROM snapshot_files f JOIN projects p ON p.id = f.project_id
+WHERE p.id = %(id)s AND p.account_id = %(account_id)s AND f.path = ANY(%(paths)s)
 """
 
 
@@ -74,7 +80,7 @@ class Entry(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """A snapshot; `digest` is the same for equal trees, `bytes` the sum of its files."""
+    """A snapshot; `digest` is the same for equal trees, `bytes` the sum of its files, `task_id` whose result it is."""
 
     number: int
     message: str
@@ -83,6 +89,7 @@ class SnapshotRow(NamedTuple):
     created_at: datetime
     files: int
     bytes: int
+    task_id: UUID | None = None
 
 
 def create(connection: Connection, scope: AccountScope, name: str) -> ProjectRow:
@@ -139,6 +146,7 @@ def save(
     message: str = "",
     base: int | None = None,
     restored_from: int | None = None,
+    task_id: UUID | None = None,
 ) -> tuple[SnapshotRow, bool]:
     """Add a snapshot whose bytes the account holds; return it and whether it is new. A tree like the newest adds none.
 
@@ -150,6 +158,7 @@ def save(
         message: what changed.
         base: only if this is the newest snapshot's number.
         restored_from: the snapshot whose tree it is.
+        task_id: the task whose result it takes over.
 
     Raises:
         NotFound: the account has no such project.
@@ -166,7 +175,8 @@ def save(
     digest = _digest(tree)
     if head and (newest := snapshot(connection, scope, project_id, head)).digest == digest:
         return newest, False
-    row = {**place, "number": head + 1, "message": message, "digest": digest, "restored_from": restored_from}
+    row = {**place, "number": head + 1, "message": message, "digest": digest}
+    row |= {"restored_from": restored_from, "task_id": task_id}
     connection.exec_driver_sql(_SNAPSHOT, row)
     connection.exec_driver_sql(_FILES, {**row, "files": json.dumps([each._asdict() for each in tree])})
     connection.exec_driver_sql(_HEAD, row)
@@ -230,6 +240,12 @@ def drift(
     head = get(connection, scope, project_id).head
     there = {each.path: each.sha256 for each in tree(connection, scope, project_id, head)}
     return sorted(path for path, sha256 in expected.items() if there.get(path) != sha256)
+
+
+def ever_had(connection: Connection, scope: AccountScope, project_id: UUID, paths: Sequence[str]) -> set[str]:
+    """Return those paths at which some snapshot of the project has a file."""
+    asked = {"id": project_id, "account_id": scope.account_id, "paths": list(paths)}
+    return {row[0] for row in connection.exec_driver_sql(_EVER, asked)}
 
 
 def _digest(tree: Sequence[Entry]) -> str:

@@ -5,6 +5,7 @@ reject are written here in full, under the task's row lock, because no worker ca
 Locks are always taken run first, then task.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -76,7 +77,7 @@ WHERE id = %(task_id)s
 """
 _DECISION = """
 UPDATE tasks SET decision = jsonb_build_object('verdict', %(verdict)s::text, 'by', %(by)s::text, 'at', now(),
-                                               'comment', %(comment)s::text)
+                                               'comment', %(comment)s::text) || %(effect)s::jsonb
 WHERE id = %(task_id)s RETURNING decision
 """
 _EVENT = """
@@ -192,8 +193,23 @@ def retry(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
     return Asked(ids["new_id"], run.workflow, run.priority, held=False, frame=frame)
 
 
-def decide(connection: Connection, scope: AccountScope, task_id: UUID, verdict: Opinion, comment: str | None) -> Asked:
+def decide(
+    connection: Connection,
+    scope: AccountScope,
+    task_id: UUID,
+    verdict: Opinion,
+    comment: str | None,
+    effect: Callable[[], dict[str, Any]] = dict,
+) -> Asked:
     """Record what a person thinks of the result. The same verdict again changes nothing.
+
+    Args:
+        connection: an open transaction.
+        scope: the account.
+        task_id: the task.
+        verdict: what they think.
+        comment: why.
+        effect: called before the verdict is recorded, in its transaction; what it returns is recorded with it.
 
     Raises:
         NotFound: the account has no such task.
@@ -208,6 +224,7 @@ def decide(connection: Connection, scope: AccountScope, task_id: UUID, verdict: 
             return run.asked
         raise Conflict(f"The task is succeeded and was {decision['verdict']} already.", state=status)
     said = {"task_id": task_id, "verdict": verdict, "by": _person(scope), "comment": comment}
+    said["effect"] = payloads.dumps(effect())
     recorded = connection.exec_driver_sql(_DECISION, said).scalar_one()
     return run.asked._replace(frame=_append(connection, task_id, EventType.APPROVAL_DECIDED, recorded))
 

@@ -95,6 +95,8 @@ def test_each_request_reaches_its_path(run: Run, server: StandIn) -> None:
     assert server.calls[-1][3] == {"decision": "skip"}
     assert run("reject", "t1", "--comment", "wrong").exit_code == 0
     assert server.calls[-1][3] == {"comment": "wrong"}
+    assert run("accept", "t1", "--merge").exit_code == 0
+    assert server.calls[-1][3] == {"merge": True}
 
 
 def test_lint_fix_shows_the_diff_what_is_left_and_writes_nothing(run: Run, server: StandIn, tmp_path: Path) -> None:

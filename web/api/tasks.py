@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any, cast
-from uuid import UUID
 
 from flask import g
 from flask_openapi3.models.tag import Tag
@@ -15,11 +14,11 @@ from models.repositories.requests import Asked
 from models.repositories.tasks import TaskFilter
 from models.scope import AccountScope
 from tasks import dispatch
-from web import paging
+from web import paging, taking
 from web.binding import Api
 from web.polling import read, wait_for_end
 from web.schemas.common import Problem, TaskPath
-from web.schemas.tasks import Decide, GetTask, ListTasks, Resume, SubmitTask, Task, TaskList, task_json
+from web.schemas.tasks import Accept, Decide, GetTask, ListTasks, Resume, SubmitTask, Task, TaskList, task_json
 from web.schemas.why import Why
 from web.services import services
 from web.submit import new_task
@@ -113,28 +112,27 @@ def retry(path: TaskPath) -> tuple[dict[str, Any], int]:
 
 
 @api.post("/tasks/<task_id>/accept", summary="Accept the result", responses=_DECIDED)
-def accept(path: TaskPath, body: Decide) -> dict[str, Any]:
-    """Record that a person took the result over."""
-    return _decide(path, "accepted", body)
+def accept(path: TaskPath, body: Accept) -> dict[str, Any]:
+    """Record that a person took the result over; changes to a project's files are saved there in the same moment."""
+    return _told(path, taking.accept(g.scope, path.task_id, body), quiet=True)
 
 
 @api.post("/tasks/<task_id>/reject", summary="Reject the result", responses=_DECIDED)
 def reject(path: TaskPath, body: Decide) -> dict[str, Any]:
     """Record that a person refused the result."""
-    return _decide(path, "rejected", body)
-
-
-def _decide(path: TaskPath, verdict: requests.Opinion, body: Decide) -> dict[str, Any]:
-    def decide(connection: Any, scope: AccountScope, task_id: UUID) -> Asked:
-        return requests.decide(connection, scope, task_id, verdict, body.comment)
-
-    return _ask(path, decide, quiet=True)
-
-
-def _ask(path: TaskPath, request: Callable[..., Asked], *, fresh: bool = False, quiet: bool = False) -> dict[str, Any]:
-    """Write the request, and after the commit tell whoever can act on it (unless `quiet`: nobody needs to)."""
     scope: AccountScope = g.scope
-    asked = _database().run(lambda connection: request(connection, scope, path.task_id))
+    asked = _database().run(lambda c: requests.decide(c, scope, path.task_id, "rejected", body.comment))
+    return _told(path, asked, quiet=True)
+
+
+def _ask(path: TaskPath, request: Callable[..., Asked], *, fresh: bool = False) -> dict[str, Any]:
+    """Write the request, and after the commit tell whoever can act on it."""
+    scope: AccountScope = g.scope
+    return _told(path, _database().run(lambda connection: request(connection, scope, path.task_id)), fresh=fresh)
+
+
+def _told(path: TaskPath, asked: Asked, *, fresh: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Tell whoever can act on what was written (unless `quiet`: nobody needs to); return the task."""
     if asked.frame is not None:
         dispatch.publish([asked.frame])
     if asked.held:
@@ -146,7 +144,7 @@ def _ask(path: TaskPath, request: Callable[..., Asked], *, fresh: bool = False, 
             dispatch.notify(each.run_id)
         else:
             dispatch.ring(each.run_id, each.workflow, priority=each.priority, recovery=True)
-    return task_json(read(services(), scope, path.task_id))
+    return task_json(read(services(), g.scope, path.task_id))
 
 
 def _database() -> Database:

@@ -159,6 +159,7 @@ class Snapshot(BaseModel):
     created_at: datetime
     files: int
     bytes: int
+    task_id: UUID | None = Field(description="The task whose result it took over.")
 
 
 class SnapshotList(BaseModel):

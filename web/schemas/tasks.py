@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field, StrictInt, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from models.repositories.tasks import TaskRow
 from models.tasks import Status
 from web.schemas.common import Strict, StrictIfGiven, Time
+from web.schemas.projects import FILES_MAX, check_path
 
 _LINKS = ("events", "stream", "why", "cancel", "retry", "pause", "resume")
 
@@ -81,6 +82,33 @@ class Decide(StrictIfGiven):
     comment: str | None = Field(None, max_length=2000)
 
 
+class ResolvedFile(Strict):
+    """What a file of a project shall be; without a content it shall not be there."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1000)]
+    content: str | None
+
+    _path = field_validator("path")(check_path)
+
+
+class Accept(Decide):
+    """A person's word on a result, and what becomes of its project where others changed the same files."""
+
+    merge: bool = Field(False, description="Take the three-way merge of files changed meanwhile, where it is clean.")
+    resolution: list[ResolvedFile] = Field(
+        [], max_length=FILES_MAX, description="What files changed meanwhile shall be; needs `snapshot`."
+    )
+    snapshot: StrictInt | None = Field(
+        None, ge=1, le=2**31 - 1, description="The newest snapshot when `resolution` was made."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Accept":
+        if self.resolution and self.snapshot is None:
+            raise ValueError("resolution needs snapshot")
+        return self
+
+
 class Cancel(BaseModel):
     """When a stop was asked for, acknowledged by the worker, and done."""
 
@@ -116,6 +144,10 @@ class Decision(BaseModel):
     by: str
     at: datetime
     comment: str | None
+    project_id: UUID | None = Field(None, description="The project the result was applied to.")
+    snapshot: int | None = Field(None, description="The snapshot that has it.")
+    files: list[str] = Field([], description="Paths it changed there.")
+    merged: list[str] = Field([], description="Those of them that others had changed meanwhile.")
 
 
 class Parent(BaseModel):

@@ -14,10 +14,6 @@ ACTIONS: dict[str, tuple[Callable[[Umbel, str], Task], str]] = {
     "pause": (Umbel.pause, "Let a task rest at its next step boundary."),
     "retry": (Umbel.retry, "Run a failed or dead task again; finished steps are not repeated."),
 }
-DECISIONS: dict[str, tuple[Callable[[Umbel, str, str | None], Task], str]] = {
-    "accept": (Umbel.accept, "Record that a result was taken."),
-    "reject": (Umbel.reject, "Record that a result was turned down."),
-}
 
 
 def _report(session: Session, task: Task, as_json: bool) -> None:
@@ -41,19 +37,32 @@ def _action(name: str) -> click.Command:
     return command
 
 
-def _decision(name: str) -> click.Command:
-    decide, text = DECISIONS[name]
+_comment = click.option("--comment", help="Why, for the record.")
 
-    @click.command(name, help=text)
-    @task_id
-    @click.option("--comment", help="Why, for the record.")
-    @as_json
-    @pass_session
-    def command(session: Session, task_id: str, comment: str | None, as_json: bool) -> None:
-        with session.connect() as umbel:
-            _report(session, decide(umbel, task_id, comment), as_json)
 
-    return command
+@click.command()
+@task_id
+@_comment
+@click.option(
+    "--merge", is_flag=True, help="If others changed the same files of its project: merge, where that is clean."
+)
+@as_json
+@pass_session
+def accept(session: Session, task_id: str, comment: str | None, merge: bool, as_json: bool) -> None:
+    """Take a result over: into its project, if it has one."""
+    with session.connect() as umbel:
+        _report(session, umbel.accept(task_id, comment, merge=merge), as_json)
+
+
+@click.command()
+@task_id
+@_comment
+@as_json
+@pass_session
+def reject(session: Session, task_id: str, comment: str | None, as_json: bool) -> None:
+    """Record that a result was turned down."""
+    with session.connect() as umbel:
+        _report(session, umbel.reject(task_id, comment), as_json)
 
 
 @click.command()
@@ -86,4 +95,4 @@ def steer(session: Session, task_id: str, text: str, as_json: bool) -> None:
         session.out.print(f"Message {message['number']} is given to the model before its next call.")
 
 
-COMMANDS = (resume, steer, *map(_action, ACTIONS), *map(_decision, DECISIONS))
+COMMANDS = (resume, steer, accept, reject, *map(_action, ACTIONS))

@@ -2,6 +2,7 @@
 
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -59,6 +60,8 @@ class CodeAssistInput(_Strict):
     files: Annotated[list[SourceFile], Field(min_length=1, max_length=MAX_FILES)]
     prompt: Annotated[Text, Field(max_length=10_000)] | None = None
     cursor: Cursor | None = None
+    project_id: UUID | None = None
+    snapshot: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "CodeAssistInput":
