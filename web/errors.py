@@ -13,7 +13,7 @@ import logging
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.routing.exceptions import WebsocketMismatch
@@ -22,6 +22,8 @@ from models import errors
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
+#: Where the door for code editors is.
+EDITORS = "/api/"
 #: Where the application's configuration has the longest body, in bytes.
 BODY_LIMIT = "MAX_BODY_BYTES"
 
@@ -145,7 +147,9 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def respond(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    """Send a problem document."""
+    """Send a problem document; editors look for its text in `error`."""
+    if has_request_context() and request.path.startswith(EDITORS):
+        document |= {"error": document["detail"]}
     body = current_app.json.dumps(document)
     response = Response(body, document["status"], content_type=PROBLEM_TYPE)
     response.headers.update(headers or {})

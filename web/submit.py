@@ -9,7 +9,11 @@ from flask import g, request
 from pydantic import ValidationError
 
 from config.settings import Settings
-from models.repositories.tasks import NewTask
+from models import payloads
+from models.repositories import tasks
+from models.repositories.tasks import Ids, NewTask, Submitted
+from models.scope import AccountScope
+from tasks import dispatch
 from web.agents import WORKFLOW, check_subagents, filled
 from web.catalogue import check_model
 from web.errors import Invalid
@@ -17,6 +21,7 @@ from web.explain import explain
 from web.given_files import check_files
 from web.given_projects import check_project
 from web.schemas.tasks import SubmitTask
+from web.services import services
 from web.sessions import session_of, with_agent_of
 from web.tools import check_tools
 from worker.workflows import WORKFLOWS
@@ -55,6 +60,20 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         request_hash=canonical_hash(g.json) if key else None,
         session_id=session.id if session else None,
     )
+
+
+def submit(scope: AccountScope, new: NewTask) -> Submitted:
+    """Record a task and ring for it.
+
+    Raises:
+        KeyReused: its Idempotency-Key came with another body before.
+    """
+    ids, database = Ids.new(), services().database
+    write = database.write if payloads.fits(new.input) else database.run
+    submitted = write(lambda connection: tasks.submit(connection, scope, new, ids))
+    if submitted.due:
+        dispatch.ring(submitted.task.run_id, submitted.task.workflow, priority=submitted.task.priority)
+    return submitted
 
 
 def check_input(workflow: str, given: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ _CREATE = f"""
 INSERT INTO projects (id, account_id, name) VALUES (%(id)s, %(account_id)s, %(name)s)
 ON CONFLICT (account_id, name) DO NOTHING RETURNING {_COLUMNS}
 """
+_ENSURE = _CREATE.replace("DO NOTHING", "DO UPDATE SET name = EXCLUDED.name")
+_NAMED = f"SELECT {_COLUMNS} FROM projects WHERE account_id = %(account_id)s AND name = %(name)s"
 _MINE = "id = %(id)s AND account_id = %(account_id)s"
 _GET = f"SELECT {_COLUMNS} FROM projects WHERE {_MINE}"
 _LOCK = f"{_GET} FOR UPDATE"
@@ -115,6 +117,24 @@ def get(connection: Connection, scope: AccountScope, project_id: UUID) -> Projec
     if row is None:
         raise NotFound
     return ProjectRow(*row)
+
+
+def named(connection: Connection, scope: AccountScope, name: str) -> ProjectRow:
+    """Return the project of a name.
+
+    Raises:
+        NotFound: the account has none of it.
+    """
+    row = connection.exec_driver_sql(_NAMED, {"account_id": scope.account_id, "name": name}).one_or_none()
+    if row is None:
+        raise NotFound
+    return ProjectRow(*row)
+
+
+def ensure(connection: Connection, scope: AccountScope, name: str) -> ProjectRow:
+    """Return the project of a name, begun if there was none."""
+    row = {"id": new_id(), "account_id": scope.account_id, "name": name}
+    return ProjectRow(*connection.exec_driver_sql(_ENSURE, row).one())
 
 
 def list_projects(connection: Connection, scope: AccountScope, after: str, limit: int) -> list[ProjectRow]:

@@ -51,7 +51,7 @@ _COLUMNS = """
     t.metadata, t.priority, t.last_seq, t.created_at, t.started_at, t.finished_at,
     r.id, r.number, r.kind, r.fence, r.worker, r.lease_until, r.run_after, r.deadline,
     r.cancel_requested_at, r.cancel_acknowledged_at, r.stopped_at, r.pause_requested_at,
-    t.parent_task_id, t.parent_run_id, t.children_usage"""
+    t.parent_task_id, t.parent_run_id, t.children_usage, t.user_id"""
 _FROM = "FROM tasks t JOIN runs r ON r.id = t.run_id"
 _CHILDREN = """
 (SELECT jsonb_agg(jsonb_build_object('id', c.id, 'workflow', c.workflow, 'status', c.status) ORDER BY c.id)
@@ -146,6 +146,7 @@ class TaskRow(NamedTuple):
     parent_task_id: UUID | None = None
     parent_run_id: UUID | None = None
     children_usage: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    user_id: UUID | None = None
     children: Sequence[dict[str, Any]] | None = None
 
     @property
@@ -308,4 +309,5 @@ def _fresh(scope: AccountScope, new: NewTask, task_id: UUID, run_id: UUID, creat
         task_id, scope.account_id, new.workflow, "queued", None, new.input, None, None, {}, None, new.tags,
         new.metadata, new.priority, 1, created_at, None, None,
         run_id, 1, "first", 0, None, None, new.run_after or created_at, new.deadline, None, None, None, None,
+        user_id=scope.user_id,
     )  # fmt: skip

@@ -1,13 +1,12 @@
 """Tasks: submit, read, list, and ask things of them."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from flask import g
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.types import ResponseDict
 
-from models import payloads
 from models.database import Database
 from models.repositories import requests, tasks, why
 from models.repositories.requests import Asked
@@ -22,6 +21,7 @@ from web.schemas.tasks import Accept, Decide, GetTask, ListTasks, Resume, Submit
 from web.schemas.why import Why
 from web.services import services
 from web.submit import new_task
+from web.submit import submit as handed_in
 from web.why import explain
 
 api = Api("tasks", __name__, url_prefix="/v1", abp_tags=[Tag(name="tasks")])
@@ -44,13 +44,8 @@ _DECIDED: ResponseDict = {200: Task, 404: Problem, 409: Problem}
 @api.post("/tasks", summary="Submit a task", responses=_SUBMITTED, openapi_extensions=_IDEMPOTENCY)
 def submit(body: SubmitTask) -> tuple[dict[str, Any], int, dict[str, str]]:
     """202 once it is recorded; 200 when this Idempotency-Key made it before."""
-    new = new_task(body, services().settings)
-    scope, ids, database = cast(AccountScope, g.scope), tasks.Ids.new(), _database()
-    write = database.write if payloads.fits(new.input) else database.run
-    submitted = write(lambda connection: tasks.submit(connection, scope, new, ids))
+    submitted = handed_in(g.scope, new_task(body, services().settings))
     task = submitted.task
-    if submitted.due:
-        dispatch.ring(task.run_id, task.workflow, priority=task.priority)
     return task_json(task), 202 if submitted.created else 200, {"Location": f"/v1/tasks/{task.id}"}
 
 
