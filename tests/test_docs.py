@@ -179,6 +179,7 @@ def test_every_error_code_is_described() -> None:
         "worker.llm.errors",
         "worker.sandboxes.errors",
         "worker.patterns.vectors.errors",
+        "worker.code.errors",
         "web.errors",
         "local.errors",
     )
@@ -190,7 +191,7 @@ def test_every_error_code_is_described() -> None:
 
 
 #: Roots of the trees; nothing is ever raised with these codes alone.
-BASES = {"model_error", "worker_error", "local_error", "sandbox_error", "vector_error"}
+BASES = {"model_error", "worker_error", "local_error", "sandbox_error", "vector_error", "edit_error"}
 
 
 # What readers are told to type, open and follow

@@ -14,7 +14,7 @@ from models.scope import AccountScope
 from web.errors import Invalid
 from web.schemas.projects import FILES_MAX, SavedFile, SaveSnapshot
 from web.services import services
-from worker.workflows.code_assist.diff import unified_diff
+from worker.code import unified_diff
 
 #: Bytes of one file that is compared, and pairs of lines compared in one answer: comparing may cost their product.
 COMPARED_MAX = 256 * 1024
@@ -113,7 +113,8 @@ def _compared(path: str, old: Entry | None, new: Entry | None, budget: list[int]
     budget[0] -= before.count(b"\n") * after.count(b"\n")
     if budget[0] < 0:
         return about | {"omitted": "too_large"}
-    return about | {"patch": patch(path, before.decode(), after.decode(), change)}
+    sides = (None if old is None else before.decode(), None if new is None else after.decode())
+    return about | {"patch": unified_diff(path, *sides)}
 
 
 def _read(each: Entry | None) -> bytes:
@@ -121,16 +122,3 @@ def _read(each: Entry | None) -> bytes:
         return b""
     with services().blobs.open(each.sha256, each.size) as file:
         return file.read()
-
-
-def patch(path: str, before: str, after: str, change: str) -> str:
-    """Return a diff of one file that `git apply` takes, also where the file appears or goes."""
-    if change == "changed":
-        return unified_diff(path, before, after)
-    added = change == "added"
-    mode = "new file mode 100644" if added else "deleted file mode 100644"
-    if before == after:  # an empty file has no lines to show
-        return f"{unified_diff(path, '', 'x').partition(chr(10))[0]}\n{mode}\n"
-    first, old, new, hunks = unified_diff(path, before, after).split("\n", 3)
-    sides = f"--- /dev/null\n{new}" if added else f"{old}\n+++ /dev/null"
-    return f"{first}\n{mode}\n{sides}\n{hunks}"

@@ -6,22 +6,13 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from worker.code.paths import relative
+
 MAX_FILES = 200
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-def _relative(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if path.startswith(("/", "\\")) or ":" in path.split("/", maxsplit=1)[0] or "\\" in path:
-        raise ValueError("must be a relative path with forward slashes")
-    if ".." in parts or not parts or str(PurePosixPath(path)) != path:
-        raise ValueError("must be a plain path without '.', '..' or empty parts")
-    if parts[0] == ".git":
-        raise ValueError("must not lie inside .git")
-    return path
 
 
 def _storable(text: str) -> str:
@@ -35,7 +26,7 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable), AfterValidator(_relative)]
+RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable), AfterValidator(relative)]
 
 
 class SourceFile(_Strict):

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from worker.code import unified_diff
 from worker.context import RunContext
 from worker.workflows.code_assist import ruff
-from worker.workflows.code_assist.diff import unified_diff
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, Diagnostic, FilePatch
 
 STEPS = {"total": 5}
