@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.sandboxes.conftest import Make, made
-from tests.sandboxes.looking import PYTHON, every_process, processes
+from tests.sandboxes.looking import PYTHON, backend_here, every_process, processes
+from worker.sandboxes import leftovers
 from worker.sandboxes.base import MIB, Backend, Job, Limits, Stopped
 from worker.sandboxes.local import LocalSandbox
 
@@ -197,11 +199,13 @@ async def test_a_flood_of_output_is_cut_and_costs_no_more_than_its_limit(make: M
     assert len(done.stdout) + len(done.stderr) == 100_000
 
 
-async def test_nothing_is_left_when_who_made_it_is_killed() -> None:
+async def test_nothing_is_left_when_who_made_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel would not end, a process and a file here, the next worker does, and leaves those of others."""
     program = f"""
-import asyncio, sys
+import asyncio, subprocess, sys, tempfile
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.sandboxes.looking import backend_here, processes
+from worker.sandboxes import leftovers
 from worker.sandboxes.base import Job, Wanted
 async def begun(name):
     sandbox, heard = await backend_here(name).create(Wanted()), asyncio.Event()
@@ -210,16 +214,30 @@ async def begun(name):
     await heard.wait()
     return processes(sandbox)
 async def main():
-    print(sorted(await begun("bubblewrap") | await begun("landlock")), flush=True)
+    both = await begun("bubblewrap") | await begun("landlock")
+    hardy = subprocess.Popen([sys.executable, "-ISc", "import time; time.sleep(1000)", leftovers.mark()])
+    tempfile.mkstemp(prefix=leftovers.canary_prefix(), dir={str(tmp_path)!r})
+    print((sorted(both), hardy.pid), flush=True)
     await running[0]
 running = []
 asyncio.run(main())
 """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = await made(backend_here("bubblewrap"), Limits())
+    mounts, directories = Path("/proc/self/mountinfo").read_text(), set(os.listdir("/var/tmp"))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
-        alive = set(ast.literal_eval(worker.stdout.readline()))
+        listed, hardy = ast.literal_eval(worker.stdout.readline())
+        alive = set(listed)
         assert len(alive) >= 8
+        assert await asyncio.to_thread(leftovers.sweep) == leftovers.Swept()
         worker.kill()
     async with asyncio.timeout(10):
         while alive & set(every_process()):
             await asyncio.sleep(0.01)
+    assert hardy in dict(every_process())
+    assert await asyncio.to_thread(leftovers.sweep) == leftovers.Swept(processes=1, files=1)
+    assert os.listdir(tmp_path) == []
+    assert (Path("/proc/self/mountinfo").read_text(), set(os.listdir("/var/tmp"))) == (mounts, directories)
+    assert (await own.run(Job(shell="echo alive"))).stdout == b"alive\n"
+    await own.destroy()

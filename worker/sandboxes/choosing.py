@@ -12,6 +12,7 @@ from config.settings import Settings
 from worker.sandboxes.base import Backend, Job, Limits, Wanted
 from worker.sandboxes.bubblewrap import Bubblewrap
 from worker.sandboxes.errors import SandboxError, SandboxUnavailable
+from worker.sandboxes.leftovers import canary_prefix
 from worker.sandboxes.namespaces import Namespaces
 
 #: In the order they are preferred.
@@ -80,7 +81,7 @@ async def choose(settings: Settings) -> Choice:
 async def _try(backend: Backend) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    file, canary = tempfile.mkstemp(prefix="umbel-canary-")
+    file, canary = tempfile.mkstemp(prefix=canary_prefix())
     os.fchmod(file, 0o644)
     try:
         sandbox = await backend.create(Wanted(Limits(wall_s=10)))

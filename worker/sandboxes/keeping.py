@@ -9,6 +9,7 @@ from config.settings import Settings
 from worker.sandboxes.base import MIB, Entry, Finished, Job, Limits, OnOutput, Sandbox, Wanted
 from worker.sandboxes.choosing import Choice, choose
 from worker.sandboxes.errors import SandboxBusy, SandboxError
+from worker.sandboxes.leftovers import sweep
 
 #: How long one waits for a place.
 WAIT_S = 30.0
@@ -31,7 +32,7 @@ class House:
     async def choice(self) -> Choice:
         """Return which backend is used here; found out once, at first need."""
         if self._choice is None:
-            self._choice = asyncio.create_task(choose(self._settings))
+            self._choice = asyncio.create_task(_chosen(self._settings))
         return await asyncio.shield(self._choice)
 
     async def open(self, limits: Limits | None = None, shown: Mapping[str, Path] | None = None) -> "Room":
@@ -104,6 +105,11 @@ class House:
                 await asyncio.gather(task, return_exceptions=True)
         ends = [each.destroy() for each in (*self._lived_in, *self._warm)]
         await asyncio.gather(*ends, return_exceptions=True)
+
+
+async def _chosen(settings: Settings) -> Choice:
+    await asyncio.to_thread(sweep)
+    return await choose(settings)
 
 
 class Room:

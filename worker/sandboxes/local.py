@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.sandboxes import leftovers
 from worker.sandboxes.base import MIB, Entry, Finished, Job, Limits, OnOutput, Stopped, Stream, Wanted
 from worker.sandboxes.errors import PathRefused, SandboxLost, SandboxUnavailable
 from worker.sandboxes.slots import Slot, take
@@ -92,7 +93,7 @@ async def start(command: Command, wanted: Wanted, python: str, first_uid: int) -
     with contextlib.ExitStack() as opened, theirs:
         told, telling = _kept(opened, *os.pipe())
         (code,) = _kept(opened, as_file(_program()))
-        inside = (python, "-I", "-S", "-c", f"import os;exec(os.fdopen({code}).read())")
+        inside = (python, "-I", "-S", "-c", f"import os;exec(os.fdopen({code}).read())", leftovers.mark())
         try:
             launch = command(wanted, inside, telling)
             _kept(opened, *launch.files)

@@ -39,7 +39,8 @@ class Namespaces:
         code = as_file(Path(__file__).with_name("enter.py").read_bytes())
         asked = _asked(wanted) | {"inside": list(inside), "telling": telling, "filter": filtered}
         program = f"import os;exec(os.fdopen({code}).read())"
-        return Launch([self._python, "-I", "-S", "-c", program, json.dumps(asked)], [filtered, code])
+        mark = inside[-1]
+        return Launch([self._python, "-I", "-S", "-c", program, json.dumps(asked), mark], [filtered, code])
 
 
 def _asked(wanted: Wanted) -> dict[str, object]:
