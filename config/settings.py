@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.reach import allowed
+
 DEVELOPMENT_PEPPER = "development-only-pepper"
 
 
@@ -257,9 +259,19 @@ class Settings(BaseSettings):
         False, description="Let new collections of Qdrant keep vectors in memory as bytes: a quarter of the room."
     )
     qdrant_timeout_s: int = Field(5, ge=1, description="Longest wait for an answer of Qdrant.")
+    sandbox_network: list[str] = Field(
+        [],
+        description="Hosts agents may let their code reach: `name`, `name:port`, `*.name`, `*` (a JSON list).",
+    )
+    sandbox_network_mb: int = Field(256, ge=1, description="MiB a sandbox may send and receive while it lives.")
     crash_point: str = Field(
         "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
     )
+
+    @field_validator("sandbox_network")
+    @classmethod
+    def _are_hosts(cls, hosts: list[str]) -> list[str]:
+        return [str(allowed(each)) for each in hosts]
 
     @field_validator("providers")
     @classmethod

@@ -23,7 +23,7 @@ from web.given_projects import check_project
 from web.schemas.tasks import SubmitTask
 from web.services import services
 from web.sessions import session_of, with_agent_of
-from web.tools import check_tools
+from web.tools import check_network, check_tools
 from worker.workflows import WORKFLOWS
 
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -40,6 +40,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     check_input(body.workflow, given)
     if body.workflow == WORKFLOW:
         check_tools(given, "input.")
+        check_network(given, settings, "input.")
     check_model(body.workflow, given)
     check_files(given)
     check_project(given)

@@ -6,6 +6,8 @@ from typing import Any
 from flask import g
 from pydantic import SecretStr
 
+from config.reach import beyond
+from config.settings import Settings
 from models.errors import Conflict, SecretUnreadable
 from models.repositories import http_tools
 from models.repositories.http_tools import HttpToolRow, NewHttpTool
@@ -34,6 +36,21 @@ def check_tools(given: Mapping[str, Any], under: str = "") -> None:
         there = f"there are {', '.join(known)}, and tools of MCP servers as server.tool or server.*"
         message = f"There is no tool {', '.join(missing)[:200]}; {there}"[:1500]
         raise Invalid("There is no such tool.", [{"field": f"{under}tools", "message": message, "allowed": known}])
+
+
+def check_network(given: Mapping[str, Any], settings: Settings, under: str = "") -> None:
+    """Refuse hosts this installation lets no code reach.
+
+    Raises:
+        Invalid: there are some; the message names them, and what may be reached.
+    """
+    sandbox = given.get("sandbox") or {}
+    more = beyond(sandbox.get("network") or [], settings.sandbox_network)
+    if more:
+        there = ", ".join(settings.sandbox_network) or "none; an operator may allow hosts by UMBEL_SANDBOX_NETWORK"
+        message = f"Code here may not reach {', '.join(more)[:500]}; it may reach {there}"[:1500]
+        wrong = {"field": f"{under}sandbox.network", "message": message, "allowed": settings.sandbox_network}
+        raise Invalid("These hosts can't be reached from here.", [wrong])
 
 
 def _missing(connection: Any, scope: AccountScope, wanted: list[str]) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """Agents that run code: in a sandbox of their run, whose files outlive the worker."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -147,3 +148,35 @@ async def test_without_a_sandbox_the_model_is_told_why_and_code_does_not_run(
     error = lab.steps(task)["tool:1:run_python"]["result"]["error"]
     assert (error["code"], error["cause"]) == ("tool_not_configured", "sandbox_unavailable")
     assert "install the package bubblewrap" in error["message"]
+
+
+async def test_code_reaches_the_hosts_its_agent_names_if_the_operator_allows_them(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nreached")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host = f"localhost:{server.sockets[0].getsockname()[1]}"
+        for name in ("UMBEL_SANDBOX_NETWORK", "UMBEL_TOOL_HTTP_HOSTS"):
+            monkeypatch.setenv(name, json.dumps([host]))
+        get_settings.cache_clear()
+        code = (
+            "import http.client\nfor url in ('http://%s/', 'http://other.test/'):\n"
+            " c = http.client.HTTPConnection('127.0.0.1', 3128); c.request('GET', url)\n print(c.getresponse().read())"
+        )
+        model = script(Call("run_python", {"code": code % host}), "done")
+        task = submitted(lab, monkeypatch, model, sandbox={"network": [host]})
+        more = submitted(lab, monkeypatch, model, sandbox={"network": [host, "other.test"]})
+        async with running_engine(quick, WORKFLOWS) as engine:
+            assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+            await engine.execute(more.run_id)
+        get_settings.cache_clear()
+    step = lab.steps(task)["tool:1:run_python"]
+    assert step["effect"] == "unsafe"
+    told = step["result"]["data"]
+    assert told["stdout"].startswith("b'reached'\n")
+    assert told["network_refused"][0].startswith("other.test:80: not in the allow-list")
+    assert "UMBEL_SANDBOX_NETWORK" in lab.task(more).error["message"]

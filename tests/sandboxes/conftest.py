@@ -12,6 +12,7 @@ from worker.sandboxes.base import MIB, Backend, Limits, Wanted
 from worker.sandboxes.choosing import BACKENDS
 from worker.sandboxes.errors import SandboxUnavailable
 from worker.sandboxes.local import LocalSandbox
+from worker.sandboxes.network import Network
 
 Make = Callable[..., Awaitable[LocalSandbox]]
 
@@ -55,9 +56,10 @@ async def make(backend: Backend) -> AsyncIterator[Make]:
     assert Path("/proc/self/mountinfo").read_text() == mounts
 
 
-async def made(backend: Backend, limits: Limits, **shown: Path) -> LocalSandbox:
+async def made(backend: Backend, limits: Limits, network: Network | None = None, **shown: Path) -> LocalSandbox:
+    places = {f"/opt/{name}": path for name, path in shown.items()}
     try:
-        sandbox = await backend.create(Wanted(limits, {f"/opt/{name}": path for name, path in shown.items()}))
+        sandbox = await backend.create(Wanted(limits, places, network))
     except SandboxUnavailable as error:
         lacking(f"a sandbox ({error})")
     assert isinstance(sandbox, LocalSandbox)

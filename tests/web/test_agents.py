@@ -50,6 +50,8 @@ def test_a_wrong_definition_is_refused_by_field(client: Client) -> None:
         ({"approve": ["calculator"]}, ""),
         ({"prompt": "x"}, "prompt"),
         ({"output_schema": {"type": "string"}}, "output_schema"),
+        ({"sandbox": {"network": ["127.0.0.1"]}}, "sandbox.network"),
+        ({"sandbox": {"network": ["elsewhere.test"]}}, "sandbox.network"),
     ):
         refused = client.put("/v1/agents/clerk", json=body)
         assert refused.status_code == 422, body

@@ -20,7 +20,7 @@ from web.schemas.agents import (
 )
 from web.schemas.common import Problem
 from web.services import services
-from web.tools import check_tools
+from web.tools import check_network, check_tools
 from worker.workflows.agent.templates import TEMPLATES
 
 api = Api("agents", __name__, url_prefix="/v1", abp_tags=[Tag(name="agents")])
@@ -32,6 +32,7 @@ def put_agent(path: AgentPath, query: PutAgentQuery, body: PutAgent) -> dict[str
     scope: AccountScope = g.scope
     definition = body.model_dump(mode="json", exclude_unset=True)
     check_tools(definition)
+    check_network(definition, services().settings)
     row = services().database.run(
         lambda connection: agents.put(connection, scope, path.agent_name, definition, query.version)
     )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from config import reach
 from models.errors import NotFound
 from models.repositories import agents
 from models.scope import AccountScope
@@ -47,6 +48,11 @@ class Grant(Protocol):
     @property
     def subagents(self) -> Sequence[str]:
         """Names of the agents it may hand work to."""
+        ...
+
+    @property
+    def network(self) -> Sequence[str]:
+        """Hosts its code may reach."""
         ...
 
 
@@ -160,6 +166,7 @@ class Delegation:
         tools, named = _names(given, "tools"), _names(given, "subagents")
         beyond = [name for name in tools if not any(_covers(own, name) for own in self.grant.tools)]
         beyond += [name for name in named if name not in self.grant.subagents]
+        beyond += _hosts_beyond(given.get("sandbox"), self.grant.network)
         if beyond:
             raise _refused(f"it may use only what you may use yourself; not {', '.join(beyond)[:200]}")
         agents_tools = [PREFIX + name for name in named]
@@ -192,6 +199,13 @@ def _delegates(key: str) -> bool:
 def _names(given: dict[str, Any], field_name: str) -> list[str]:
     value = given.get(field_name)
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _hosts_beyond(sandbox: Any, own: Sequence[str]) -> list[str]:
+    try:
+        return reach.beyond(_names(sandbox, "network") if isinstance(sandbox, dict) else [], own)
+    except ValueError as error:
+        raise _refused(str(error)) from None
 
 
 def _covers(own: str, name: str) -> bool:

@@ -55,6 +55,7 @@ class Assignment:
         session_id: the conversation it goes on with, if there is one.
         window: tokens the model reads at most, if nobody says how many.
         experience: where it gets patterns of earlier runs from; None for none.
+        network: hosts its code may reach.
     """
 
     prompt: str
@@ -70,6 +71,7 @@ class Assignment:
     session_id: UUID | None = None
     window: int = 32_000
     experience: Experience | None = None
+    network: tuple[str, ...] = ()
 
 
 async def run_agent(

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from worker.sandboxes.network import Network
 
 KIB, MIB = 1024, 1024**2
 
@@ -100,6 +103,7 @@ class Finished:
         wall_s: how long it took.
         cpu_s: what it used, all processes together.
         memory: the most it was seen to use, in bytes.
+        refused: connections its network did not allow, and why; for who wrote the code.
     """
 
     code: int
@@ -109,6 +113,7 @@ class Finished:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     memory: int = 0
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +167,12 @@ class Wanted:
     Attributes:
         limits: what its code may use.
         shown: files and directories of this machine it may read, by the path they have inside.
+        network: what it may reach; None for nothing.
     """
 
     limits: Limits = field(default_factory=Limits)
     shown: Mapping[str, Path] = field(default_factory=dict)
+    network: "Network | None" = None
 
 
 class Backend(Protocol):

@@ -10,6 +10,7 @@ from worker.sandboxes.base import MIB, Entry, Finished, Job, Limits, OnOutput, S
 from worker.sandboxes.choosing import Choice, choose
 from worker.sandboxes.errors import SandboxBusy, SandboxError
 from worker.sandboxes.leftovers import sweep
+from worker.sandboxes.network import Network
 
 #: How long one waits for a place.
 WAIT_S = 30.0
@@ -35,12 +36,15 @@ class House:
             self._choice = asyncio.create_task(_chosen(self._settings))
         return await asyncio.shield(self._choice)
 
-    async def open(self, limits: Limits | None = None, shown: Mapping[str, Path] | None = None) -> "Room":
+    async def open(
+        self, limits: Limits | None = None, shown: Mapping[str, Path] | None = None, network: Network | None = None
+    ) -> "Room":
         """Make a sandbox, or take one started ahead; whoever asks must destroy it.
 
         Args:
             limits: by default those of the settings.
             shown: files and directories of this machine it may read, by the path they have inside.
+            network: what it may reach; by default nothing.
 
         Raises:
             SandboxUnavailable: none can be made here.
@@ -52,10 +56,10 @@ class House:
                 await self._places.acquire()
         except TimeoutError:
             raise SandboxBusy("all sandboxes of this worker are in use; try again later") from None
-        usual = limits is None and not shown
+        usual = limits is None and not shown and network is None
         try:
             made = self._warm.pop() if usual and self._warm else None
-            wanted = Wanted(limits or self.limits(), shown or {})
+            wanted = Wanted(limits or self.limits(), shown or {}, network)
             room = Room(self, made or await backend.create(wanted))
         except BaseException:
             self._places.release()

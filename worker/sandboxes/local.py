@@ -8,13 +8,16 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from worker.sandboxes import leftovers
 from worker.sandboxes.base import MIB, Entry, Finished, Job, Limits, OnOutput, Stopped, Stream, Wanted
+from worker.sandboxes.door import Door
 from worker.sandboxes.errors import PathRefused, SandboxLost, SandboxUnavailable
+from worker.sandboxes.network import ENVIRONMENT
+from worker.sandboxes.proxy import Proxy
 from worker.sandboxes.slots import Slot, take
 from worker.sandboxes.wire import Channel, Head
 
@@ -92,12 +95,14 @@ async def start(command: Command, wanted: Wanted, python: str, first_uid: int) -
     ours, theirs = socket.socketpair()
     with contextlib.ExitStack() as opened, theirs:
         told, telling = _kept(opened, *os.pipe())
-        (code,) = _kept(opened, as_file(_program()))
-        inside = (python, "-I", "-S", "-c", f"import os;exec(os.fdopen({code}).read())", leftovers.mark())
+        door = Door(opened) if wanted.network else None
+        parts = _kept(opened, *(as_file(each) for each in _programs(door)))
+        code = f"import os\nfor part in {parts}: exec(os.fdopen(part).read())"
+        inside = (python, "-I", "-S", "-c", code, leftovers.mark(), *(door.words if door else ()))
         try:
             launch = command(wanted, inside, telling)
             _kept(opened, *launch.files)
-            holder = await _spawn(launch, [telling, code], theirs, slot)
+            holder = await _spawn(launch, [telling, *parts, *(door.files if door else ())], theirs, slot)
         except BaseException as error:
             ours.close()
             slot.release()
@@ -111,7 +116,10 @@ async def start(command: Command, wanted: Wanted, python: str, first_uid: int) -
             ours.close()
             await holder.end()
             raise
-        return await _greeted(LocalSandbox(holder, Channel(reader, writer), wanted.limits), holder, told)
+        sandbox = await _greeted(LocalSandbox(holder, Channel(reader, writer), wanted.limits), holder, told)
+        if door is not None and wanted.network is not None:
+            await sandbox.connect(Proxy(wanted.network), door)
+        return sandbox
 
 
 def _kept(opened: contextlib.ExitStack, *files: int) -> tuple[int, ...]:
@@ -171,13 +179,30 @@ class LocalSandbox:
         self._holder: Holder | None = holder
         self._turn = asyncio.Lock()
         self._lost = False
+        self._proxy: Proxy | None = None
+
+    async def connect(self, proxy: Proxy, door: Door) -> None:
+        """Give it a network: what comes out of the door goes over the proxy.
+
+        Raises:
+            SandboxUnavailable: nothing listens inside.
+        """
+        self._proxy = proxy
+        try:
+            await proxy.start(door.listener())
+        except BaseException as error:
+            await self.destroy()
+            if isinstance(error, OSError):
+                raise SandboxUnavailable("a sandbox has no way to its network") from None
+            raise
 
     async def run(self, job: Job, on_output: OnOutput | None = None) -> Finished:
         """Run a job to its end, and end whatever it started."""
         limits = self.limits
         wall_s = min(job.wall_s or limits.wall_s, limits.wall_s)
         most = min(job.output or limits.output, limits.output)
-        asked = asdict(limits) | {"do": "run", "wall_s": wall_s, "output": most, "env": dict(job.env)}
+        env = dict(job.env) if self._proxy is None else {**ENVIRONMENT, **job.env}
+        asked = asdict(limits) | {"do": "run", "wall_s": wall_s, "output": most, "env": env}
         asked |= {"code": job.code} if job.code is not None else {"argv": _argv(job)}
         collected = Collected(most, on_output)
         async with self._asking(wall_s + GRACE_S):
@@ -186,7 +211,8 @@ class LocalSandbox:
             while "stream" in head:
                 collected.add(head["stream"], body)
                 head, body = await self.channel.receive(most)
-        return collected.finished(head)
+        done = collected.finished(head)
+        return done if self._proxy is None else replace(done, refused=await self._proxy.hang_up())
 
     async def write(self, path: str, content: bytes, *, executable: bool = False) -> None:
         """Write a file."""
@@ -218,8 +244,13 @@ class LocalSandbox:
         """End it and everything in it."""
         holder, self._holder, self._lost = self._holder, None, True
         self.channel.close()
+        await asyncio.shield(self._end(holder))
+
+    async def _end(self, holder: Holder | None) -> None:
         if holder is not None:
-            await asyncio.shield(holder.end())
+            await holder.end()
+        if self._proxy is not None:
+            await self._proxy.close()
 
     async def _ask(self, head: Head, body: bytes = b"", most: int = 0) -> tuple[Head, bytes]:
         async with self._asking(REPLY_S):
@@ -285,8 +316,9 @@ class Collected:
             raise SandboxLost("the sandbox was lost: it sends what is no result") from None
 
 
-def _program() -> bytes:
-    return Path(__file__).with_name("inside.py").read_bytes()
+def _programs(door: Door | None) -> list[bytes]:
+    names = ["listen.py"] * (door is not None) + ["inside.py"]
+    return [Path(__file__).with_name(name).read_bytes() for name in names]
 
 
 def as_file(content: bytes) -> int:

@@ -121,7 +121,8 @@ async def fetch(bench: Workbench, name: str) -> bytes:
 
 def _told(done: Finished) -> dict[str, Any]:
     answer = {"exit_code": done.code, "stdout": _clipped(done.stdout), "stderr": _clipped(done.stderr)}
-    return answer | ({"stopped": f"limit of {done.stopped}"} if done.stopped else {})
+    answer |= {"stopped": f"limit of {done.stopped}"} if done.stopped else {}
+    return answer | ({"network_refused": list(done.refused)} if done.refused else {})
 
 
 def _clipped(raw: bytes) -> str:
@@ -138,7 +139,10 @@ def _tool(name: str, description: str, arguments: type[BaseModel], effect: Effec
     return Tool(name, description, arguments, effect, partial(run, None), timeout_s)
 
 
-_KEPT = "Files in its work directory stay for later calls; processes do not. There is no network."
+_RUNNING = ("run_python", "run_shell")
+_NO_NETWORK = "There is no network."
+_NETWORK = "Some hosts can be reached, by HTTP over the proxy its environment names; others are refused and named."
+_KEPT = f"Files in its work directory stay for later calls; processes do not. {_NO_NETWORK}"
 CODING: tuple[Tool, ...] = (
     _tool("list_files", "Lists files of the work directory.", ListArguments, Effect.PURE, list_files, 120),
     _tool("run_python", f"Runs Python code. {_KEPT}", PythonArguments, Effect.IDEMPOTENT, run_python, 240),
@@ -149,9 +153,20 @@ CODING: tuple[Tool, ...] = (
 )
 
 
-def coding(bench: Workbench) -> list[Tool]:
-    """Make the tools for one run."""
+def coding(bench: Workbench, *, connected: bool = False) -> list[Tool]:
+    """Make the tools for one run.
+
+    Args:
+        bench: its sandbox.
+        connected: whether code has a network; what it did there can't be taken back when a call is repeated.
+    """
     runs: dict[str, Run] = {
         "list_files": list_files, "run_python": run_python, "run_shell": run_shell, "write_file": write_file,
     }  # fmt: skip
-    return [replace(each, run=partial(runs[each.name], bench)) for each in CODING]
+    made = [replace(each, run=partial(runs[each.name], bench)) for each in CODING]
+    return [_connected(each) if connected and each.name in _RUNNING else each for each in made]
+
+
+def _connected(tool: Tool) -> Tool:
+    told = tool.description.replace(_NO_NETWORK, _NETWORK)
+    return replace(tool, effect=Effect.UNSAFE, description=told)

@@ -6,7 +6,7 @@ go on from is always what the newest recorded step left, and a step that is repe
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from models.repositories import sandboxes as rows
 from models.scope import ENGINE
 from worker.sandboxes.base import MIB
 from worker.sandboxes.errors import PathRefused, SandboxLost
-from worker.sandboxes.keeping import House, Room
+from worker.sandboxes.keeping import Room
 from worker.store import Store
 
 #: Work directories up to this size are kept from step to step.
@@ -49,7 +49,7 @@ class Workbench:
 
     def __init__(
         self,
-        house: Callable[[], House],
+        opening: Callable[[], Awaitable[Room]],
         keeper: Keeper,
         done: Sequence[str],
         files: Mapping[str, bytes],
@@ -58,13 +58,13 @@ class Workbench:
         """Open nothing yet.
 
         Args:
-            house: where sandboxes come from.
+            opening: opens a sandbox.
             keeper: keeps files from step to step.
             done: idempotency keys of the recorded steps that used the sandbox.
             files: what the task was given; put into the work directory at first.
             idle_s: seconds after which an unused sandbox is ended.
         """
-        self._house = house
+        self._opening = opening
         self._keeper = keeper
         self._done = list(done)
         self._files = files
@@ -100,7 +100,7 @@ class Workbench:
             self._expiry = asyncio.get_running_loop().call_later(self._idle_s, self._expire)
 
     async def _opened(self) -> Room:
-        room = await self._house().open()
+        room = await self._opening()
         try:
             await self._fill(room)
         except BaseException:

@@ -5,7 +5,8 @@ from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
-from config.settings import get_settings
+from config.reach import allowed, beyond
+from config.settings import Settings, get_settings
 from models.errors import NotFound
 from models.repositories import files
 from models.scope import AccountScope
@@ -16,6 +17,9 @@ from worker.agent.loop import Assignment, run_agent
 from worker.agent.registered import http_tools
 from worker.context import RunContext
 from worker.errors import InputRefused
+from worker.sandboxes.base import MIB
+from worker.sandboxes.keeping import Room
+from worker.sandboxes.network import Network
 from worker.tools.coding import NAMES, coding, fetch
 from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
@@ -30,7 +34,7 @@ async def run(ctx: RunContext, given: AgentInput) -> AgentResult:
     """Run the agent to its answer."""
     model_of = await llm.models_of(ctx.journal.store, ctx.journal.claim.account_id, guard_of)
     files_of_task = await contents(ctx, given.files)
-    bench = workbench(ctx, files_of_task)
+    bench = workbench(ctx, given, files_of_task)
     try:
         own = registry(ctx, given, files_of_task, bench)
         done = await run_agent(ctx, assignment(given), model_of, own.having(*await http_tools(ctx, given.tools)))
@@ -69,17 +73,40 @@ def registry(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes], 
     shelf = Shelf(journal.store, AccountScope(journal.claim.account_id), given.agent or "")
     inside = partial(fetch, bench) if {*NAMES} & {*given.tools} else None
     sources = Sources(contents, inside, partial(ctx.shelf.find, most=BYTES_MAX))
-    return built_in().having(note(shelf), read_file(sources), *coding(bench))
+    return built_in().having(note(shelf), read_file(sources), *coding(bench, connected=bool(given.sandbox.network)))
 
 
-def workbench(ctx: RunContext, contents: Mapping[str, bytes]) -> Workbench:
-    """Return the task's sandbox, which goes on from what its recorded steps left."""
+def workbench(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes]) -> Workbench:
+    """Return the task's sandbox, which goes on from what its recorded steps left.
+
+    Raises:
+        InputRefused: its code may not reach the hosts it wants.
+    """
     journal = ctx.journal
     claim = journal.claim
     used = [row for row in claim.steps if row.key.startswith("tool:") and row.key.rpartition(":")[2] in NAMES]
     done = [row.idempotency_key for row in used if row.status == StepStatus.COMPLETED and row.effect != Effect.PURE]
     keeper = Keeper(journal.store, claim.run_id, claim.fence)
-    return Workbench(sandboxes.house, keeper, done, contents, get_settings().sandbox_idle_s)
+    opening = partial(_open, network=network(given.sandbox.network, get_settings()))
+    return Workbench(opening, keeper, done, contents, get_settings().sandbox_idle_s)
+
+
+async def _open(network: Network | None) -> Room:
+    return await sandboxes.house().open(network=network)
+
+
+def network(hosts: list[str], settings: Settings) -> Network | None:
+    """Return what an agent's code may reach, as this worker allows it.
+
+    Raises:
+        InputRefused: it wants more; the message names the hosts.
+    """
+    if not hosts:
+        return None
+    if more := beyond(hosts, settings.sandbox_network):
+        raise InputRefused(f"code here may not reach {', '.join(more)[:500]}; UMBEL_SANDBOX_NETWORK would allow it")
+    places = tuple(map(allowed, hosts))
+    return Network(places, guard_of(settings).addresses, settings.sandbox_network_mb * MIB)
 
 
 def assignment(given: AgentInput) -> Assignment:
@@ -97,6 +124,7 @@ def assignment(given: AgentInput) -> Assignment:
         approval_expires_s=given.approval_expires_s,
         session_id=given.session,
         window=get_settings().model_window,
+        network=tuple(given.sandbox.network),
     )
 
 

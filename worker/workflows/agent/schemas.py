@@ -8,6 +8,7 @@ from uuid import UUID
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from config.reach import allowed
 from models.repositories.approvals import EXPIRES_MAX_S, EXPIRES_S
 from worker.tools import BUILT_IN
 from worker.tools.checking import Expanded
@@ -42,6 +43,20 @@ class AgentLimits(_Strict):
     ] = None
 
 
+class AgentSandbox(_Strict):
+    """What the run's sandbox is like."""
+
+    network: Annotated[
+        list[Annotated[str, Field(max_length=260)]],
+        Field(max_length=50, description="Hosts its code may reach: `name`, `name:port`, `*.name`; port 443 if none."),
+    ] = []
+
+    @field_validator("network")
+    @classmethod
+    def _hosts(cls, network: list[str]) -> list[str]:
+        return [str(allowed(each)) for each in network]
+
+
 class AgentDefinition(_Strict):
     """How an agent goes about its work; can be kept under a name."""
 
@@ -63,6 +78,7 @@ class AgentDefinition(_Strict):
     approval_expires_s: Annotated[
         float, Field(gt=0, le=EXPIRES_MAX_S, description="A call nobody approved by then is rejected.")
     ] = EXPIRES_S
+    sandbox: AgentSandbox = AgentSandbox()
 
     @field_validator("tools")
     @classmethod
