@@ -17,6 +17,7 @@ from aiohttp import web
 from config.settings import Settings
 from models import pubsub
 from tests.engine.conftest import Lab
+from worker import sandboxes
 from worker.engine import Ended
 from worker.testing import running_engine
 from worker.workflows import WORKFLOWS
@@ -113,6 +114,14 @@ async def test_lint_fix_of_a_clean_file_changes_nothing(lab: Lab, quick: Setting
     task = await carry_out(lab, quick, "code_assist", given)
     assert task.result["files_modified"] == []
     assert task.result["explanation"] == "Nothing needed changing."
+
+
+async def test_without_a_sandbox_no_linter_runs(lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxes, "get_settings", lambda: quick.model_copy(update={"sandbox": "none"}))
+    given = {"mode": "lint_fix", "files": [{"path": "ok.py", "content": MESSY}]}
+    task = await carry_out(lab, quick, "code_assist", given)
+    assert (task.status, (task.error or {})["code"]) == ("failed", "sandbox_unavailable")
+    assert "UMBEL_SANDBOX=auto" in (task.error or {})["message"]
 
 
 @pytest.mark.parametrize(

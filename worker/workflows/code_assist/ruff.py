@@ -1,27 +1,23 @@
-"""ruff on a set of files: in a directory of its own, without configuration from anywhere."""
+"""ruff on a set of files: in a sandbox, without configuration from anywhere."""
 
-import asyncio
 import json
-import os
-import tempfile
-from collections.abc import Mapping
+import posixpath
 from pathlib import Path
 from typing import Any
 
 from ruff import find_ruff_bin
 
-from worker import process
 from worker.errors import StepFailed, ToolMissing
-from worker.process import Finished, Limits
+from worker.sandboxes.base import WORK
+from worker.workflows.code_assist.boxed import Files, Outcome, Program, run
 
 #: pycodestyle, pyflakes, import order, modern syntax, likely bugs. Only fixes ruff calls safe are applied.
 RULES = "E4,E7,E9,F,I,W,UP,B"
-#: --isolated: a configuration file among the given files could make ruff read others on this machine.
+#: --isolated: a configuration file among the given files could change what is looked for.
 ISOLATED = ("--isolated", "--no-cache")
-LIMITS = Limits(wall_s=60, cpu_s=60)
+#: ruff reads all files at once, and starts a thread for each core it sees.
+ENV = {"RAYON_NUM_THREADS": "2", "NO_COLOR": "1"}
 PYTHON = (".py", ".pyi")
-
-Files = Mapping[str, str]
 
 
 def takes(path: str) -> bool:
@@ -30,20 +26,20 @@ def takes(path: str) -> bool:
 
 
 async def check(files: Files) -> list[dict[str, Any]]:
-    """Return ruff's findings: path, line, col, code, message, url, fixable; lines and columns from 1.
+    """Return ruff's findings: path, line, col, code, message, url; lines and columns from 1.
 
     Raises:
-        StepFailed: ruff could not run.
+        StepFailed: `linter_failed`: ruff could not do its work.
+        SandboxError: `sandbox_unavailable` and its kin; see `worker.sandboxes.errors`.
     """
     if not files:
         return []
-    with tempfile.TemporaryDirectory(prefix="umbel-ruff-") as name:
-        root = Path(name)
-        await asyncio.to_thread(_write, root, files)
-        done = await _ruff(
-            root, "check", *ISOLATED, "--select", RULES, "--output-format", "json", "--exit-zero", *_named(files)
-        )
-        return [_finding(root, raw) for raw in json.loads(done.stdout)]
+    select = ("--select", RULES, "--output-format", "json", "--exit-zero")
+    done = await run(_ruff("check", *ISOLATED, *select, *_named(files)), files)
+    try:
+        return [_finding(raw) for raw in json.loads(done.finished.stdout)]
+    except (ValueError, KeyError, TypeError):
+        raise StepFailed("what ruff printed is no list of findings", code="linter_failed") from None
 
 
 async def fix(files: Files) -> dict[str, str]:
@@ -53,30 +49,21 @@ async def fix(files: Files) -> dict[str, str]:
 
 async def format_files(files: Files) -> dict[str, str]:
     """Return the files that ruff's formatter changes, with their new text; files that don't parse stay as they are."""
-    return await _changed(files, "format", *ISOLATED, "--silent", syntax_errors=True)
+    return await _changed(files, "format", *ISOLATED, "--silent", allowed=(0, 2))
 
 
-async def _changed(files: Files, *arguments: str, syntax_errors: bool = False) -> dict[str, str]:
+async def _changed(files: Files, *arguments: str, allowed: tuple[int, ...] = (0,)) -> dict[str, str]:
     if not files:
         return {}
-    with tempfile.TemporaryDirectory(prefix="umbel-ruff-") as name:
-        root = Path(name)
-        await asyncio.to_thread(_write, root, files)
-        await _ruff(root, *arguments, *_named(files), allowed=(0, 2) if syntax_errors else (0,))
-        return await asyncio.to_thread(_read_changed, root, files)
+    done: Outcome = await run(_ruff(*arguments, *_named(files)), files, allowed, changing=True)
+    return done.changed
 
 
-async def _ruff(root: Path, *arguments: str, allowed: tuple[int, ...] = (0,)) -> Finished:
+def _ruff(*arguments: str) -> Program:
     try:
-        program = find_ruff_bin()
+        return Program(Path(find_ruff_bin()), arguments, ENV)
     except FileNotFoundError as error:
         raise ToolMissing("ruff is not installed; install requirements.txt on the worker") from error
-    environment = {"PATH": os.defpath, "HOME": str(root), "RAYON_NUM_THREADS": "2", "NO_COLOR": "1"}
-    done = await process.run([program, *arguments], root, LIMITS, environment)
-    if done.code not in allowed:
-        said = done.stderr.decode(errors="replace").replace(str(root), ".").strip()[-500:]
-        raise StepFailed(f"ruff ended with {done.code}: {said}", code="linter_failed")
-    return done
 
 
 def _named(files: Files) -> list[str]:
@@ -84,21 +71,9 @@ def _named(files: Files) -> list[str]:
     return [f"./{path}" for path in files]
 
 
-def _write(root: Path, files: Files) -> None:
-    for path, content in files.items():
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content.encode())
-
-
-def _read_changed(root: Path, files: Files) -> dict[str, str]:
-    texts = {path: (root / path).read_bytes().decode() for path in files}
-    return {path: text for path, text in texts.items() if text != files[path]}
-
-
-def _finding(root: Path, raw: dict[str, Any]) -> dict[str, Any]:
+def _finding(raw: dict[str, Any]) -> dict[str, Any]:
     return {
-        "path": Path(raw["filename"]).resolve().relative_to(root.resolve()).as_posix(),
+        "path": posixpath.relpath(raw["filename"], WORK),
         "line": raw["location"]["row"],
         "col": raw["location"]["column"],
         "code": raw["code"] or "invalid-syntax",
