@@ -9,7 +9,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status test test-mcp test-models chaos bench lint format typecheck check migrate lock clean install install-dev
+.PHONY: help run up down status test test-mcp test-models test-linters chaos bench lint format typecheck check migrate lock clean install install-dev
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-mcp: install-dev ## Play MCP servers from npm, written in another language;
 test-models: install-dev ## Play a model provider from npm, written by others; needs Node.js
 	npm install --silent --no-save --no-audit --no-fund --prefix .umbel/npm @copilotkit/aimock@1.43.0
 	@MODEL_SERVERS=$(CURDIR)/.umbel/npm/node_modules/.bin $(VENV)/python -m pytest tests/llm/npm_aimock.py $(ARGS)
+
+test-linters: install-dev ## Play Biome from npm, the linter of JavaScript; needs Node.js
+	npm install --silent --no-save --no-audit --no-fund --prefix .umbel/npm @biomejs/biome@2.6.8
+	@LINTERS=$(CURDIR)/.umbel/npm/node_modules/.bin $(VENV)/python -m pytest tests/code_assist/npm_biome.py $(ARGS)
 
 chaos: install-dev ## Kill, freeze and cut everything under load, then check the record (ROUND=nightly, SEED=7, ARGS=...)
 	@$(VENV)/python -m chaos $(if $(ROUND),--round $(ROUND)) $(if $(SEED),--seed $(SEED)) $(ARGS)

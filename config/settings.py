@@ -264,6 +264,9 @@ class Settings(BaseSettings):
         description="Hosts agents may let their code reach: `name`, `name:port`, `*.name`, `*` (a JSON list).",
     )
     sandbox_network_mb: int = Field(256, ge=1, description="MiB a sandbox may send and receive while it lives.")
+    biome: str = Field(
+        "", description="Biome's program, with which `lint_fix` works on JavaScript; empty: `biome` on the PATH."
+    )
     crash_point: str = Field(
         "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
     )

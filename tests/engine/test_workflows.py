@@ -21,7 +21,7 @@ from worker import sandboxes
 from worker.engine import Ended
 from worker.testing import running_engine
 from worker.workflows import WORKFLOWS
-from worker.workflows.code_assist import ruff
+from worker.workflows.code_assist import biome, ruff
 from worker.workflows.code_assist.schemas import CodeAssistInput
 
 pytestmark = pytest.mark.stack
@@ -122,6 +122,19 @@ async def test_without_a_sandbox_no_linter_runs(lab: Lab, quick: Settings, monke
     task = await carry_out(lab, quick, "code_assist", given)
     assert (task.status, (task.error or {})["code"]) == ("failed", "sandbox_unavailable")
     assert "UMBEL_SANDBOX=auto" in (task.error or {})["message"]
+
+
+async def test_files_whose_linter_is_missing_are_left_alone_with_the_cure(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(biome, "_program", lambda: None)
+    script, python = {"path": "a.ts", "content": "debugger"}, {"path": "b.py", "content": "x = 1\n"}
+    alone = await carry_out(lab, quick, "code_assist", {"mode": "lint_fix", "files": [script]})
+    assert (alone.status, (alone.error or {})["code"]) == ("failed", "tool_missing")
+    assert "UMBEL_BIOME" in (alone.error or {})["message"]
+    beside = await carry_out(lab, quick, "code_assist", {"mode": "lint_fix", "files": [script, python]})
+    assert beside.status == "succeeded"
+    assert "UMBEL_BIOME" in beside.result["explanation"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.code import unified_diff
 from worker.context import RunContext
-from worker.workflows.code_assist import ruff
+from worker.workflows.code_assist import biome, linters
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, Diagnostic, FilePatch
 
 STEPS = {"total": 5}
@@ -17,17 +17,17 @@ NAMED_MAX = 8
 async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
     """Check, fix, format, check again; return the diffs and what is left for a person."""
     files = {file.path: file.content for file in given.files}
-    python = {path: text for path, text in files.items() if ruff.takes(path)}
-    found = await ctx.step("lint:check", lambda _: ruff.check(python), kind="check", data=STEPS)
-    fixed = python | await ctx.step("lint:fix", lambda _: ruff.fix(python), kind="fix", data=STEPS)
-    formatted = await ctx.step("lint:format", lambda _: ruff.format_files(fixed), kind="format", data=STEPS)
+    taken = await linters.taken(files)
+    found = await ctx.step("lint:check", lambda _: linters.lint(taken), kind="check", data=STEPS)
+    fixed = taken | await ctx.step("lint:fix", lambda _: linters.fix(taken), kind="fix", data=STEPS)
+    formatted = await ctx.step("lint:format", lambda _: linters.format_files(fixed), kind="format", data=STEPS)
     mended = fixed | formatted
-    left = await ctx.step("lint:recheck", lambda _: ruff.check(mended), kind="check", data=STEPS)
-    patches = await ctx.step("diff", lambda _: _patches(python, mended), kind="diff", data=STEPS)
+    left = await ctx.step("lint:recheck", lambda _: linters.lint(mended), kind="check", data=STEPS)
+    patches = await ctx.step("diff", lambda _: _patches(taken, mended), kind="diff", data=STEPS)
     return CodeAssistResult(
         type="lint_fix",
         files_modified=[FilePatch(**patch) for patch in patches],
-        explanation=_explain(found, left, patches, skipped=len(files) - len(python)),
+        explanation=_explain(found, left, patches, skipped=set(files) - set(taken)),
         diagnostics=[Diagnostic(**finding) for finding in left],
     )
 
@@ -42,7 +42,7 @@ def _diffs(before: Mapping[str, str], after: Mapping[str, str]) -> list[dict[str
 
 
 def _explain(
-    found: list[dict[str, Any]], left: list[dict[str, Any]], patches: list[dict[str, str]], skipped: int
+    found: list[dict[str, Any]], left: list[dict[str, Any]], patches: list[dict[str, str]], skipped: set[str]
 ) -> str:
     mended = Counter(item["code"] for item in found) - Counter(item["code"] for item in left)
     named = ", ".join(f"{code} x{times}" for code, times in mended.most_common(NAMED_MAX))
@@ -51,6 +51,13 @@ def _explain(
         parts.append(f"{mended.total()} findings mended ({named}).")
     if left:
         parts.append(f"{len(left)} findings need a person; see the diagnostics.")
-    if skipped:
-        parts.append(f"{skipped} files are not Python and were left alone.")
-    return " ".join(parts)
+    return " ".join([*parts, *_left_alone(skipped)])
+
+
+def _left_alone(skipped: set[str]) -> list[str]:
+    script = [path for path in skipped if biome.takes(path)]
+    other = len(skipped) - len(script)
+    parts = [f"{other} files are of no language with a linter and were left alone."] if other else []
+    if script:
+        parts.append(f"{len(script)} files of JavaScript or TypeScript were left alone: {biome.CURE}.")
+    return parts
