@@ -14,7 +14,7 @@ from models.database import Database
 from tests.web.conftest import Caller, Client
 from tests.web.story import Story
 from web.patched import DoesNotFit, patched
-from worker.workflows.code_assist.diff import unified_diff
+from worker.code import unified_diff
 
 pytestmark = pytest.mark.stack
 

@@ -5,7 +5,7 @@ from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResu
 
 CODE_ASSIST = Workflow(
     name="code_assist",
-    description="Works on the given files in a mode (lint_fix: mend what linters can mend) and returns unified diffs.",
+    description="Works on given files in a mode (lint_fix: mend what linters can; generate_test) and returns diffs.",
     queue="interactive",
     input_model=CodeAssistInput,
     output_model=CodeAssistResult,

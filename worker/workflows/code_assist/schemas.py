@@ -47,7 +47,7 @@ class Cursor(_Strict):
 class CodeAssistInput(_Strict):
     """The files to work on and what to do with them."""
 
-    mode: Literal["lint_fix"]
+    mode: Literal["lint_fix", "generate_test"]
     files: Annotated[list[SourceFile], Field(min_length=1, max_length=MAX_FILES)]
     prompt: Annotated[Text, Field(max_length=10_000)] | None = None
     cursor: Cursor | None = None
@@ -82,6 +82,37 @@ class Diagnostic(BaseModel):
     url: str | None = None
 
 
+class Case(BaseModel):
+    """How a test ended: passed, failed, skipped, error (around the test), broken (a file that can't be collected)."""
+
+    name: str
+    outcome: str
+    message: str = ""
+
+
+class Played(BaseModel):
+    """What happened when tests were played; `stopped` says what cut them short."""
+
+    cases: list[Case]
+    stopped: str | None = None
+
+    def count(self, outcome: str) -> int:
+        """Return how many tests ended so."""
+        return sum(each.outcome == outcome for each in self.cases)
+
+
+class WrittenTests(Played):
+    """A file of tests, and what happened when it was played in a sandbox as often as `rounds` says."""
+
+    path: str
+    content: str
+    writer: str = Field(description="`hypothesis`, or the model that wrote it.")
+    rounds: int
+    passed: int
+    failed: int
+    left_out: list[str] = Field([], description="Functions for which no input could be thought of.")
+
+
 class CodeAssistResult(BaseModel):
     """What was changed and why."""
 
@@ -89,3 +120,4 @@ class CodeAssistResult(BaseModel):
     files_modified: list[FilePatch]
     explanation: str
     diagnostics: list[Diagnostic]
+    tests: WrittenTests | None = None
