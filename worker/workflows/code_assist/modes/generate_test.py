@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from worker.code import unified_diff
@@ -93,7 +94,8 @@ async def _result(ctx: RunContext, path: str, wrote: dict[str, Any], played: Pla
         failed=played.count("failed"),
         left_out=wrote["left_out"],
     )
-    patch = await ctx.step("diff", lambda _: asyncio.to_thread(_creation, path, content), kind="diff", data=STEPS)
+    making = partial(unified_diff, path, None, content)
+    patch = await ctx.step("diff", lambda _: asyncio.to_thread(making), kind="diff", data=STEPS)
     return CodeAssistResult(
         type="generate_test",
         files_modified=[FilePatch(path=path, patch=patch)],
@@ -101,12 +103,6 @@ async def _result(ctx: RunContext, path: str, wrote: dict[str, Any], played: Pla
         diagnostics=[],
         tests=tests,
     )
-
-
-def _creation(path: str, content: str) -> str:
-    """Return the diff that makes a file."""
-    command, _, rest = unified_diff(path, "", content).split("\n", 2)
-    return f"{command}\nnew file mode 100644\n--- /dev/null\n{rest}"
 
 
 def _explain(tests: WrittenTests) -> str:
