@@ -59,6 +59,14 @@ def steps_of(rig: Rig, run: str) -> dict[str, Any]:
             return {row.key: row for row in cursor.fetchall()}
 
 
+def lessons_of(rig: Rig, runs: list[str]) -> list[str]:
+    """What came of learning from these runs, one word for each that was learned from."""
+    with closing(psycopg2.connect(rig.postgres.url)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT outcome FROM pattern_lessons WHERE run_id::text = ANY(%s)", (runs,))
+            return [row[0] for row in cursor.fetchall()]
+
+
 def calls(provider: ProviderProcess) -> Counter[str]:
     return Counter(line["key"] for line in provider.calls())
 

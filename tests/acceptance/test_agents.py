@@ -12,7 +12,7 @@ from chaos.nursery import Child, Nursery
 from chaos.provider import MODEL, ProviderProcess
 from local.rig import ROOT, Rig, until
 from tasks.queues import QUEUES
-from tests.acceptance.agents import Stream, Work, call, calls, model, steps_of
+from tests.acceptance.agents import Stream, Work, call, calls, lessons_of, model, steps_of
 from worker.crash import Point
 
 __all__ = ["model"]
@@ -172,3 +172,5 @@ def test_many_agents_stream_at_once_in_one_worker_and_every_token_is_counted(
         )
     frames = list(client.events(tasks[0].id))
     assert [frame.seq for frame in frames] == list(range(1, ended[0].last_seq + 1))
+    runs = [str(task.run.id) for task in ended.values() if task.run]
+    until(lambda: set(lessons_of(stack, runs)) == {"learned"} and len(lessons_of(stack, runs)) == STREAMS, "all taught")
