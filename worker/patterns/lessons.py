@@ -16,7 +16,7 @@ from models.patterns import PatternKind
 from models.repositories.lessons import RunTold
 from models.repositories.patterns import NewPattern
 from worker.patterns.definitions import Definition, toolset_hash, words
-from worker.patterns.roles import arguments_of, flat
+from worker.patterns.roles import Answers, answers_of, arguments_of, flat
 from worker.patterns.trace import Call, Ended
 from worker.tools.spawn_task import PREFIX, SPAWN_TASK
 
@@ -68,7 +68,8 @@ def taught_by(run: RunTold, calls: Sequence[Call], tools: Mapping[str, Definitio
     """
     known = [call for call in calls if call.tool in tools]
     given = flat(run.input)
-    steps = [_step(call, given, known[:at], tools) for at, call in enumerate(known)]
+    answers = answers_of(known)
+    steps = [_step(call, given, answers[:at], tools) for at, call in enumerate(known)]
     concepts = concepts_of(run, tools)
     writer = _Writer(agent_of(run), _situation(run, concepts), tools)
     found = [*_whole(known, steps, writer)] if succeeded else []
@@ -105,7 +106,7 @@ class _Writer:
         return NewPattern(kind, title[:200], self.situation, steps, hashes, self.agent, toolset_hash(hashes), digest)
 
 
-def _step(call: Call, given: str, before: Sequence[Call], tools: Mapping[str, Definition]) -> dict[str, Any]:
+def _step(call: Call, given: str, before: Answers, tools: Mapping[str, Definition]) -> dict[str, Any]:
     return {"tool": call.tool, "arguments": arguments_of(call, given, before, tools[call.tool])}
 
 
