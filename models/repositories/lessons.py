@@ -32,7 +32,7 @@ ON CONFLICT (run_id, extractor) DO NOTHING RETURNING run_id
 _END = "UPDATE pattern_lessons SET learned = %(learned)s WHERE run_id = %(run_id)s AND extractor = %(extractor)s"
 # Ids of runs begin with the time they were made at, so the key's index finds the newer ones.
 _MISSED = """
-SELECT r.id FROM runs r JOIN tasks t ON t.run_id = r.id
+SELECT r.id FROM runs r JOIN tasks t ON t.id = r.task_id AND t.run_id = r.id
 WHERE r.id >= %(first)s AND r.workflow = ANY(%(workflows)s) AND r.status IN ('succeeded', 'failed', 'dead')
   AND r.finished_at < now() - %(quiet)s * interval '1 second'
   AND NOT EXISTS (SELECT FROM pattern_lessons l WHERE l.run_id = r.id AND l.extractor = %(extractor)s

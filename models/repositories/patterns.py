@@ -36,17 +36,22 @@ SELECT {COLUMNS} FROM patterns p WHERE p.id > %(after)s
 _COUNT = "SELECT count(*) FROM patterns WHERE %(account_id)s::uuid IS NULL OR account_id = %(account_id)s"
 # A candidate for which a verifier speaks at last becomes active; every other state is left as it is.
 _LEARN = """
+WITH before AS (SELECT state FROM patterns WHERE account_id = %(account_id)s AND digest = %(digest)s)
 INSERT INTO patterns AS p (id, account_id, kind, title, situation, steps, tools, agent, toolset_hash, digest, state)
 VALUES (%(id)s, %(account_id)s, %(kind)s, %(title)s, %(situation)s, %(steps)s::jsonb, %(tools)s::jsonb, %(agent)s,
     %(toolset_hash)s, %(digest)s, CASE WHEN %(verifier)s::text IS NULL THEN 'candidate' ELSE 'active' END)
 ON CONFLICT (account_id, digest) DO UPDATE SET updated_at = now(),
     state = CASE WHEN p.state = 'candidate' THEN EXCLUDED.state ELSE p.state END
-RETURNING id, version, state, pinned, id = %(id)s
+RETURNING id, version, state, (SELECT state FROM before)
 """
 _EVIDENCE = """
 INSERT INTO pattern_evidence AS e (pattern_id, run_id, account_id, task_id, verifier)
 VALUES (%(pattern_id)s, %(run_id)s, %(account_id)s, %(task_id)s, %(verifier)s)
 ON CONFLICT (pattern_id, run_id) DO UPDATE SET verifier = coalesce(EXCLUDED.verifier, e.verifier)
+"""
+_SHOWN = """
+SELECT count(*) FROM (
+    SELECT FROM pattern_evidence WHERE account_id = %(account_id)s AND pattern_id = %(id)s LIMIT %(most)s) e
 """
 _CHANGED = """
 INSERT INTO pattern_changes (account_id, pattern_id, change, version, state, pinned, content, reason, user_id, key_id)
@@ -68,6 +73,8 @@ SELECT old.id FROM patterns p JOIN patterns old ON old.account_id = p.account_id
     AND old.kind = p.kind AND old.steps = p.steps AND old.id <> p.id
 WHERE p.account_id = %(account_id)s AND p.id = %(id)s AND old.state = 'retired' AND old.reason = %(reason)s
 """
+#: The first runs that show a pattern add to what its vector is made of; further ones are evidence only.
+TOLD_MAX = 3
 #: Why a pattern was retired whose tools are no longer what they were.
 OUTDATED = "a tool it names has changed"
 LAST_ID = UUID(int=2**128 - 1)
@@ -120,13 +127,17 @@ class ChangeRow(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What became of a lesson: a pattern, and whether it is a new one."""
+    """What became of a lesson: a pattern, and the state it was in before; None for a new one."""
 
     id: UUID
     version: int
     state: str
-    pinned: bool
-    created: bool
+    before: str | None
+
+    @property
+    def created(self) -> bool:
+        """Whether nobody learned this before."""
+        return self.before is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +178,16 @@ def learn(connection: Connection, scope: AccountScope, new: NewPattern, shown: S
     learned = Learned(*connection.exec_driver_sql(_LEARN, lesson).one())
     evidence = {"pattern_id": learned.id, "account_id": scope.account_id, "run_id": shown.run_id}
     connection.exec_driver_sql(_EVIDENCE, {**evidence, "task_id": shown.task_id, "verifier": shown.verifier})
-    changed(connection, scope, [learned.id], "learned" if learned.created else "shown again", shown.verifier or "")
+    if learned.state != learned.before:
+        changed(connection, scope, [learned.id], "learned" if learned.created else "admitted", shown.verifier or "")
+    elif _shown(connection, scope, learned.id) <= TOLD_MAX:
+        outbox.tell(connection, scope, outbox.PATTERN, [str(learned.id)])
     return learned
+
+
+def _shown(connection: Connection, scope: AccountScope, pattern_id: UUID) -> int:
+    asked = {"account_id": scope.account_id, "id": pattern_id, "most": TOLD_MAX + 1}
+    return int(connection.exec_driver_sql(_SHOWN, asked).scalar_one())
 
 
 def changed(connection: Connection, scope: AccountScope, ids: Collection[UUID], change: str, reason: str = "") -> None:

@@ -103,6 +103,18 @@ def test_a_change_while_its_elder_is_carried_out_is_told_afterwards(record: Reco
     assert again.attempts == 1
 
 
+def test_evidence_alone_is_told_of_the_first_few_runs_only_and_is_no_history(
+    record: Record, scope: AccountScope
+) -> None:
+    told = []
+    for _ in range(5):
+        done = record(patterns.learn, scope, lesson(), shown())
+        told.append(len(entries := claimed(record, Consumer.VECTORS)))
+        record(pattern_outbox.done, RECONCILER, Consumer.VECTORS, entries)
+    assert told == [1, 1, 1, 0, 0]
+    assert len(record(patterns.history, scope, done.id, 10)) == 1
+
+
 def test_entries_of_a_consumer_that_was_lost_or_failed_are_claimed_again(record: Record, scope: AccountScope) -> None:
     record(patterns.learn, scope, lesson(), shown())
     claimed(record, Consumer.VECTORS, lease_s=-1)
