@@ -12,7 +12,7 @@ from sqlalchemy import text
 from config.settings import Settings
 from models.database import Database
 from models.patterns import NodeKind
-from models.repositories import graph, patterns, requests, tasks
+from models.repositories import graph, lessons, patterns, requests, tasks
 from models.scope import RECONCILER, AccountScope
 from tests.agent.conftest import Call, Lab, Script, lab, quick, script
 from worker.agent.loop import Assignment, run_agent
@@ -159,12 +159,36 @@ async def test_two_workers_that_learn_from_one_run_at_once_learn_once(lab: Lab, 
 async def test_the_same_work_in_other_words_is_evidence_and_not_another_pattern(lab: Lab, play: Play) -> None:
     first = await play(*GOOD, output_schema=SUM)
     second = await play(*good(12), output_schema=SUM, prompt="What is 12, please?")
-    for task in (first, second):
-        learn_from(lab, task)
+    both = [threading.Thread(target=learn_from, args=(lab, task)) for task in (first, second)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
     rows = lab.database.run(lambda c: patterns.list_patterns(c, lab.scope, None, 100))
     assert len(rows) == 2
     shown = lab.database.run(lambda c: patterns.evidence(c, lab.scope, learned(lab)["workflow"].id, 10))
     assert {row.run_id for row in shown} == {first.run_id, second.run_id}
+    ids = [row.id for row in rows]
+    asked = lab.database.run(lambda c: lessons.asked(c, lab.scope, ids, 1))
+    assert {len(inputs) for inputs in asked.values()} == {1}
+    assert asked[ids[0]][0]["prompt"] in (first.input["prompt"], second.input["prompt"])
+    stranger = AccountScope(uuid4())
+    assert lab.database.run(lambda c: lessons.asked(c, stranger, ids)) == {each: [] for each in ids}
+
+
+async def test_a_learner_that_is_lost_half_way_leaves_nothing_and_the_next_learns_it_all(lab: Lab, play: Play) -> None:
+    task = await play(*GOOD, output_schema=SUM)
+
+    def lost(connection: Any) -> None:
+        learn(connection, task.run_id)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.database.run(lost)
+    assert learned(lab) == {}
+    assert facts(lab) == set()
+    assert learn_from(lab, task) is Result.LEARNED
+    assert set(learned(lab)) == {"workflow", "fix"}
 
 
 async def test_a_failed_run_teaches_what_failed_and_that_it_failed(lab: Lab, play: Play) -> None:
@@ -249,8 +273,6 @@ async def test_the_graph_tells_who_asked_what_did_it_and_what_it_taught(lab: Lab
 async def test_runs_whose_bell_was_lost_are_found_and_those_judged_since(
     lab: Lab, play: Play, database: Database
 ) -> None:
-    from models.repositories import lessons
-
     task = await play(*GOOD, output_schema=SUM)
 
     def missed() -> bool:
