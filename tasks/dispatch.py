@@ -96,8 +96,11 @@ def _push(run_id: UUID, workflow: str, priority: int, recovery: bool) -> tuple[A
     return ("LPUSH", doorbell.redis_key(queue, wanted), message)
 
 
-def ring_learning(run_id: UUID) -> bool:
-    """Ring for a finished run to be learned from, behind everything else; return whether Redis took it."""
+def ring_learning(run_id: UUID, workflow: str) -> bool:
+    """Ring for a finished or judged run to be learned from, behind everything else; return whether it was rung."""
+    declared = WORKFLOWS.get(workflow)
+    if declared is None or not declared.learns or not get_settings().pattern_learning:
+        return False
     queue, wanted = "batch", LEVELS[-1]
     told = doorbell.message("patterns.learn", run_id, queue, wanted, uuid5(run_id, "patterns.learn"))
     return line().send([("LPUSH", doorbell.redis_key(queue, wanted), told)]) is not None

@@ -70,8 +70,11 @@ def test_the_bell_is_heard_after_all_others_and_is_no_other_task_s_in_flower(lab
     client.delete(key)
     task = lab.submit("agent", {"prompt": "hello"})
     dispatch.line.cache_clear()
-    assert dispatch.ring_learning(task.run_id)
+    assert not dispatch.ring_learning(task.run_id, "probe")
+    assert not dispatch.ring_learning(task.run_id, "a workflow that was")
+    assert dispatch.ring_learning(task.run_id, "agent")
     message = parts(client.rpop(key))
+    assert client.llen(key) == 0
     client.close()
     assert message["headers"]["task"] == "patterns.learn"
     assert message["headers"]["id"] not in ("", str(task.run_id))

@@ -127,12 +127,14 @@ def _ask(path: TaskPath, request: Callable[..., Asked], *, fresh: bool = False) 
 
 
 def _told(path: TaskPath, asked: Asked, *, fresh: bool = False, quiet: bool = False) -> dict[str, Any]:
-    """Tell whoever can act on what was written (unless `quiet`: nobody needs to); return the task."""
+    """Tell whoever can act on what was written (`quiet`: only who learns from it); return the task."""
     if asked.frame is not None:
         dispatch.publish([asked.frame])
     if asked.held:
         dispatch.notify(asked.run_id)
-    elif not quiet:
+    elif quiet:
+        dispatch.ring_learning(asked.run_id, asked.workflow)
+    else:
         dispatch.ring(asked.run_id, asked.workflow, priority=asked.priority, recovery=not fresh)
     for each in asked.relatives:
         if each.held:
