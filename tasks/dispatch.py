@@ -25,6 +25,9 @@ from tasks import doorbell
 from tasks.queues import LEVELS, QUEUES, URGENT, level
 from worker.workflows import WORKFLOWS
 
+#: Bells for learning that may wait: they must not look like a long queue of runs.
+LEARNING_MAX = 50
+
 log = logging.getLogger(__name__)
 
 
@@ -97,13 +100,19 @@ def _push(run_id: UUID, workflow: str, priority: int, recovery: bool) -> tuple[A
 
 
 def ring_learning(run_id: UUID, workflow: str) -> bool:
-    """Ring for a finished or judged run to be learned from, behind everything else; return whether it was rung."""
+    """Ring for a finished or judged run to be learned from, behind everything else; return whether it was rung.
+
+    While workers are busy such bells wait; beyond a few, beat's look for missed runs does as well.
+    """
     declared = WORKFLOWS.get(workflow)
     if declared is None or not declared.learns or not get_settings().pattern_learning:
         return False
     queue, wanted = "batch", LEVELS[-1]
+    key = doorbell.redis_key(queue, wanted)
+    if (lengths := line().send([("LLEN", key)])) is None or int(lengths[0]) >= LEARNING_MAX:
+        return False
     told = doorbell.message("patterns.learn", run_id, queue, wanted, uuid5(run_id, "patterns.learn"))
-    return line().send([("LPUSH", doorbell.redis_key(queue, wanted), told)]) is not None
+    return line().send([("LPUSH", key, told)]) is not None
 
 
 def notify(run_id: UUID) -> None:

@@ -24,6 +24,8 @@ BATCH = 100
 #: How far back missed runs are looked for, and how long a run's own bell is waited for; seconds.
 BACK_S = 86_400.0
 QUIET_S = 60.0
+#: A look for missed runs ends after this many seconds, with its batch.
+BUSY_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +46,25 @@ def learn_missed() -> int:
     """Learn from runs whose bell was lost, and count what people said of runs since; return how many there were."""
     if not get_settings().pattern_learning:
         return 0
+    end, tried = time.monotonic() + BUSY_S, set[UUID]()
     try:
-        found = database().run(_missed)
+        while time.monotonic() < end and (missed := set(database().run(_missed)) - tried):
+            tried |= missed
+            for run_id in sorted(missed):
+                _quietly(run_id)
     except Unavailable:
-        log.warning("database unavailable, nothing learned")
-        return 0
-    for run_id in found:
-        learn(str(run_id))
-    return len(found)
+        log.warning("database unavailable, learning goes on later")
+    return len(tried)
+
+
+def _quietly(run_id: UUID) -> None:
+    """Learn from a run; one that can't be must not keep the others waiting."""
+    try:
+        database().run(partial(learn_from, run_id=run_id))
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("a run was not learned from", extra={"run_id": str(run_id)})
 
 
 def _missed(connection: Any) -> list[UUID]:

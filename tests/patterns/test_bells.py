@@ -1,6 +1,8 @@
 """How learning is asked for: a bell behind all others, and a look for runs whose bell was lost."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
@@ -14,6 +16,7 @@ from tasks.queues import LEVELS
 from tasks.workflows import app
 from tests.engine.conftest import Lab
 from tests.unit.test_doorbell import parts
+from worker.patterns.learning import learn
 
 pytestmark = pytest.mark.stack
 
@@ -79,6 +82,36 @@ def test_the_bell_is_heard_after_all_others_and_is_no_other_task_s_in_flower(lab
     assert message["headers"]["task"] == "patterns.learn"
     assert message["headers"]["id"] not in ("", str(task.run_id))
     assert message["body"][0] == [str(task.run_id)]
+
+
+def test_bells_for_learning_never_look_like_a_long_queue_of_runs(lab: Lab, settings: Settings) -> None:
+    key = doorbell.redis_key("batch", LEVELS[-1])
+    client = redis.Redis.from_url(settings.redis_url.get_secret_value())
+    client.delete(key)
+    client.lpush(key, *["bell"] * (dispatch.LEARNING_MAX - 1))
+    task = lab.submit("agent", {"prompt": "hello"})
+    dispatch.line.cache_clear()
+    assert [dispatch.ring_learning(task.run_id, "agent") for _ in range(2)] == [True, False]
+    assert client.llen(key) == dispatch.LEARNING_MAX
+    client.delete(key)
+    client.close()
+
+
+@pytest.mark.usefixtures("_maintained")
+def test_a_run_that_can_not_be_learned_from_keeps_no_other_waiting(
+    lab: Lab, ended: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = ended("agent"), ended("agent")
+
+    def fails_for_one(connection: Any, run_id: UUID) -> Any:
+        if str(run_id) == first:
+            raise ValueError("of whatever kind")
+        return learn(connection, run_id)
+
+    monkeypatch.setattr(learning, "learn_from", fails_for_one)
+    assert learning.learn_missed() >= 2
+    assert "a run was not learned from" in caplog.text
+    assert learning.learn(second) == "known"
 
 
 def test_only_workflows_that_say_so_are_learned_from() -> None:
