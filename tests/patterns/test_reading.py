@@ -141,6 +141,12 @@ def test_the_role_of_an_argument(value: Any, role: str) -> None:
     assert arguments_of(ok("tool", a=value), given, before, TOOL) == {"a": role}
 
 
+def test_a_large_file_does_not_hide_the_request() -> None:
+    given = {"files": [{"name": "a.txt", "content": "a word " * 200_000}], "prompt": "Ask Ann Miller"}
+    (pattern,) = taught_by(run(input=given), [ok("tool", a="Ann Miller")], {"tool": TOOL}, succeeded=True).patterns
+    assert pattern.steps[0]["arguments"] == {"a": "input"}
+
+
 def test_arguments_a_tool_does_not_declare_have_no_role() -> None:
     assert arguments_of(ok("tool", a="x", secret_name="x"), "", [], TOOL) == {"a": "composed"}
 

@@ -67,7 +67,7 @@ def taught_by(run: RunTold, calls: Sequence[Call], tools: Mapping[str, Definitio
         succeeded: whether what it did led anywhere; otherwise only its failures teach.
     """
     known = [call for call in calls if call.tool in tools]
-    given = flat(run.input)
+    given = _given(run)
     answers = answers_of(known)
     steps = [_step(call, given, answers[:at], tools) for at, call in enumerate(known)]
     concepts = concepts_of(run, tools)
@@ -75,6 +75,14 @@ def taught_by(run: RunTold, calls: Sequence[Call], tools: Mapping[str, Definitio
     found = [*_whole(known, steps, writer)] if succeeded else []
     found += _failures(known, steps, writer)
     return Taught(tuple({each.digest: each for each in found}.values()), tuple(concepts), writer.agent)
+
+
+def _given(run: RunTold) -> str:
+    """Return what the task was given, the request first: a large file must not push it out of what is looked at."""
+    if not isinstance(run.input, dict):
+        return flat(run.input)
+    first = [run.input[name] for name in SAID if name in run.input]
+    return flat([first, {name: value for name, value in run.input.items() if name not in SAID}])
 
 
 def concepts_of(run: RunTold, tools: Mapping[str, Definition]) -> list[str]:
