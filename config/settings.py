@@ -246,6 +246,16 @@ class Settings(BaseSettings):
         1_990_000_000, ge=1, description="A worker that is root starts sandboxes as a thousand users from this one on."
     )
     pattern_learning: bool = Field(True, description="Learn from finished tasks; see [Patterns](patterns.md).")
+    embedder: str = Field(
+        "auto",
+        description="What makes texts vectors: `minilm`, `lexical` or `provider:model`; see [Patterns](patterns.md).",
+    )
+    embedder_weights: str = Field(
+        "", description="Directory with `model.safetensors` and `vocab.txt` of all-MiniLM-L6-v2; empty: the package's."
+    )
+    embedder_dimension: int = Field(
+        0, ge=0, le=16_384, description="Numbers in a vector to ask a model for; 0: as usual for the content."
+    )
     qdrant_url: str = Field(
         "",
         pattern=r"^(https?://[^\s@]+)?$",

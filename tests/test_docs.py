@@ -180,6 +180,7 @@ def test_every_error_code_is_described() -> None:
         "worker.sandboxes.errors",
         "worker.patterns.vectors.errors",
         "worker.code.errors",
+        "worker.patterns.embedders.errors",
         "web.errors",
         "local.errors",
     )
@@ -191,7 +192,7 @@ def test_every_error_code_is_described() -> None:
 
 
 #: Roots of the trees; nothing is ever raised with these codes alone.
-BASES = {"model_error", "worker_error", "local_error", "sandbox_error", "vector_error", "edit_error"}
+BASES = {"model_error", "worker_error", "local_error", "sandbox_error", "vector_error", "edit_error", "embedder_error"}
 
 
 # What readers are told to type, open and follow
