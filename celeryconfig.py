@@ -52,6 +52,7 @@ beat_schedule = {
     "reconcile": {"task": "maintenance.reconcile", "schedule": _settings.reconcile_every_s},
     "tidy": {"task": "maintenance.tidy", "schedule": 300.0},
     "learn": {"task": "maintenance.learn", "schedule": 300.0},
+    "index": {"task": "maintenance.index", "schedule": 15.0},
     "collect": {"task": "maintenance.collect", "schedule": 3600.0},
 }
 beat_scheduler = "tasks.beat:Scheduler"

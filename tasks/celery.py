@@ -9,7 +9,10 @@ from config import logging
 from config.settings import get_settings
 from tasks.telling import Telling
 
-app = Celery("tasks", include=["tasks.workflows", "tasks.maintenance", "tasks.collecting", "tasks.learning"])
+#: Modules of this package that have Celery tasks.
+ROOMS = ("workflows", "maintenance", "collecting", "learning", "indexing")
+
+app = Celery("tasks", include=[f"tasks.{room}" for room in ROOMS])
 app.config_from_object("celeryconfig")
 app.steps["consumer"].add(Telling)
 

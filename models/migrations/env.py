@@ -10,6 +10,7 @@ import models.declared
 import models.events
 import models.files
 import models.http_tools
+import models.indexing
 import models.memory
 import models.outbox
 import models.patterns

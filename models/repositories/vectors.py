@@ -143,13 +143,23 @@ def create(connection: Connection, scope: SystemScope, table: str, dimension: in
 
 
 def index(connection: Connection, scope: SystemScope, table: str, dimension: int) -> None:
-    """Index a generation's vectors; takes minutes for hundreds of thousands."""
-    connection.exec_driver_sql(_INDEX.format(table=_checked(table), type=_kind_of(dimension)))
+    """Index a generation's vectors; takes minutes for hundreds of thousands.
+
+    Raises:
+        NotFound: the table is gone.
+    """
+    with _missing():
+        connection.exec_driver_sql(_INDEX.format(table=_checked(table), type=_kind_of(dimension)))
 
 
 def show(connection: Connection, scope: SystemScope, name: str, table: str) -> None:
-    """Search this table under the collection's name from now on."""
-    connection.exec_driver_sql(_VIEW.format(name=_checked(name), table=_checked(table)))
+    """Search this table under the collection's name from now on.
+
+    Raises:
+        NotFound: the table is gone.
+    """
+    with _missing():
+        connection.exec_driver_sql(_VIEW.format(name=_checked(name), table=_checked(table)))
 
 
 def drop(connection: Connection, scope: SystemScope, table: str) -> None:

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from worker.patterns.vectors.base import Content, Vector
 
+#: Names of the embedders that compute here; part of their collections' names.
+SENTENCES, WORDS = "all-minilm-l6-v2", "lexical-1"
+
 
 class Likeness(StrEnum):
     """What it means that two vectors are near."""

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from worker.patterns.embedders.base import Likeness
+from worker.patterns.embedders.base import WORDS, Likeness
 from worker.patterns.embedders.threads import Computing
 from worker.patterns.vectors.base import Content, Vector
 
@@ -27,7 +27,7 @@ _PART = 0.3
 class LexicalEmbedder:
     """Words, pairs of them and parts of three characters, each added at a hashed place with a hashed sign."""
 
-    name = "lexical-1"
+    name = WORDS
     likeness = Likeness.WORDING
 
     def __init__(self) -> None:

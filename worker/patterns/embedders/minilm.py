@@ -8,7 +8,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 from tokenizers import BertWordPieceTokenizer
 
-from worker.patterns.embedders.base import Likeness
+from worker.patterns.embedders.base import SENTENCES, Likeness
 from worker.patterns.embedders.bert import DIMENSION, Bert
 from worker.patterns.embedders.errors import EmbedderUnavailable
 from worker.patterns.embedders.threads import Computing
@@ -62,7 +62,7 @@ _CURE = "run `make embeddings`, or let UMBEL_EMBEDDER_WEIGHTS name a folder with
 class MiniLmEmbedder:
     """Vectors by all-MiniLM-L6-v2, computed in a thread; the files are opened when first needed."""
 
-    name = "all-minilm-l6-v2"
+    name = SENTENCES
     likeness = Likeness.MEANING
 
     def __init__(self, folder: Path | None) -> None:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from config.settings import Settings
-from worker.patterns.embedders.base import Embedder
+from worker.patterns.embedders.base import SENTENCES, WORDS, Embedder
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.embedders.errors import EmbedderUnknown
 from worker.patterns.embedders.served import Embeds, ServedEmbedder
@@ -23,16 +23,26 @@ def open_embedding(settings: Settings, gateway: Embeds) -> Embedding:
         EmbedderUnknown: it names none; that a provider has the model is seen when it is first asked.
     """
     name = settings.embedder
-    folder = Path(settings.embedder_weights) if settings.embedder_weights else installed()
-    if name == "minilm" or (name == "auto" and folder is not None):
-        return Embedding(_sentences(folder))
-    if name in ("auto", "lexical"):
+    if name_of(settings) == SENTENCES:
+        return Embedding(_sentences(_folder(settings)))
+    if name_of(settings) == WORDS:
         return Embedding(_words())
     if ":" in name and "," not in name:
         return Embedding(ServedEmbedder(gateway, name, settings.embedder_dimension or None))
     raise EmbedderUnknown(
         f"there is no embedder {name!r}; set UMBEL_EMBEDDER to auto, minilm, lexical or provider:model"
     )
+
+
+def name_of(settings: Settings) -> str:
+    """Return the name of the embedder that `open_embedding` would return, and load none."""
+    sentences = settings.embedder == "minilm" or (settings.embedder == "auto" and _folder(settings) is not None)
+    words = settings.embedder in ("auto", "lexical")
+    return SENTENCES if sentences else WORDS if words else settings.embedder
+
+
+def _folder(settings: Settings) -> Path | None:
+    return Path(settings.embedder_weights) if settings.embedder_weights else installed()
 
 
 def installed() -> Path | None:

@@ -29,12 +29,13 @@ class PgvectorStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ensure(self, space: Space) -> None:
+    async def ensure(self, space: Space) -> bool:
         """Make the collection if there is none."""
         if space.dimension > vectors.HALF_MAX:
             raise VectorRefused(f"pgvector indexes {vectors.HALF_MAX} numbers at most; ask {space.embedder} for fewer")
-        if not await self._write(lambda connection: vectors.exists(connection, ENGINE, space.name)):
-            await self._write(lambda connection: _ensure(connection, space))
+        if await self._write(lambda connection: vectors.exists(connection, ENGINE, space.name)):
+            return False
+        return await self._write(lambda connection: _ensure(connection, space))
 
     async def upsert(self, space: Space, points: Sequence[Point], generation: str | None = None) -> None:
         """Write points; into all generations if none is named."""
@@ -112,12 +113,14 @@ async def _translated(run: Callable[[Callable[[Any], T]], T], work: Callable[[An
         raise VectorStoreUnavailable(f"PostgreSQL can't be used now: {error}") from error
 
 
-def _ensure(connection: Any, space: Space) -> None:
+def _ensure(connection: Any, space: Space) -> bool:
     table = _table(space, FIRST)
     _create(connection, table, space.dimension)
-    if not vectors.exists(connection, ENGINE, space.name):
-        vectors.index(connection, ENGINE, table, space.dimension)
-        vectors.show(connection, ENGINE, space.name, table)
+    if vectors.exists(connection, ENGINE, space.name):  # others waited for the same
+        return False
+    vectors.index(connection, ENGINE, table, space.dimension)
+    vectors.show(connection, ENGINE, space.name, table)
+    return True
 
 
 def _create(connection: Any, table: str, dimension: int) -> None:

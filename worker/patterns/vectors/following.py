@@ -1,0 +1,79 @@
+"""Keeps vectors of patterns as the record is: change by change."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from models.database import Database
+from models.patterns import Consumer
+from models.repositories import index_builds, patterns
+from models.repositories import pattern_outbox as outbox
+from models.repositories.patterns import PatternRow
+from models.scope import AccountScope, SystemScope
+from worker.patterns.embedders.embedding import TEXT_MAX, Embedding
+from worker.patterns.vectors.base import Point, Space
+from worker.patterns.vectors.index import Vectors
+
+T = TypeVar("T")
+
+INDEXING = SystemScope("indexing")
+
+
+class VectorFollower:
+    """Follows the record into the vectors of one embedder."""
+
+    consumer = Consumer.VECTORS
+
+    def __init__(self, database: Database, embedding: Embedding, vectors: Vectors) -> None:
+        self._database = database
+        self._embedding = embedding
+        self._vectors = vectors
+
+    async def follow(self, scope: AccountScope, entries: Sequence[outbox.Entry]) -> None:
+        """Index what these patterns are now, and forget those that are gone.
+
+        Raises:
+            VectorError, EmbedderError, ModelFailed: the store or the embedder could not.
+        """
+        ids = [UUID(entry.key) for entry in entries if entry.subject == outbox.PATTERN]
+        space = await self._embedding.space()
+        if await self._vectors.ensure(space):
+            # Whatever there is besides these is missing from a collection just made.
+            await run(self._database, lambda connection: index_builds.ask(connection, INDEXING, Consumer.VECTORS))
+        rows = await run(self._database, lambda connection: patterns.get_all(connection, scope, ids))
+        await write(self._database, self._embedding, self._vectors, space, rows)
+        await self._vectors.delete(scope, space, sorted(set(ids) - {row.id for row in rows}))
+
+
+async def write(
+    database: Database,
+    embedding: Embedding,
+    vectors: Vectors,
+    space: Space,
+    rows: Sequence[PatternRow],
+    generation: str | None = None,
+) -> None:
+    """Index patterns as they are given, and note in the record which embedder it was by."""
+    made = await embedding.embed([text_of(row) for row in rows])
+    points = [_point(row, vector) for row, vector in zip(rows, made, strict=True)]
+    await vectors.upsert(space, points, generation)
+    name = embedding.embedder.name
+    if ids := [row.id for row in rows if row.embedder != name]:
+        await run(database, lambda connection: patterns.embedded(connection, INDEXING, ids, name))
+
+
+def text_of(row: PatternRow) -> str:
+    """Return what a pattern is found by: what it is for, and the tools it names."""
+    tools = dict.fromkeys(str(step.get("tool", "")) for step in row.steps)
+    lines = [row.title, row.situation, " ".join(tools).replace("_", " ")]
+    return "\n".join(line for line in lines if line.strip())[:TEXT_MAX] or row.kind
+
+
+def _point(row: PatternRow, vector: list[float]) -> Point:
+    return Point(row.id, row.account_id, vector, row.kind, row.state, row.toolset_hash, row.agent)
+
+
+async def run(database: Database, work: Callable[[Any], T]) -> T:
+    """Run a transaction beside the loop."""
+    return await asyncio.to_thread(database.run, work)

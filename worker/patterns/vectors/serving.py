@@ -1,0 +1,76 @@
+"""What a worker does for the index of vectors when reminded: tells it what changed, and builds it where asked to."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from config.settings import Settings
+from models.database import Database, connect
+from models.indexing import BuildState
+from models.patterns import Consumer
+from models.repositories import index_builds, patterns
+from models.repositories import pattern_outbox as outbox
+from worker import llm
+from worker.errors import WorkerError
+from worker.llm.embedding import Embeddings
+from worker.patterns.embedders.opening import name_of, open_embedding
+from worker.patterns.feeding import drain
+from worker.patterns.vectors.building import Builder
+from worker.patterns.vectors.following import INDEXING, VectorFollower, run
+from worker.patterns.vectors.opening import open_vectors
+
+log = logging.getLogger(__name__)
+
+
+class LazyGateway:
+    """The gateway of models, loaded when a model is asked for vectors and not before."""
+
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+        """Return a vector for each text; as `Gateway.embed`."""
+        return await (await llm.ready()).embed(texts, model, dimension)
+
+
+async def serve(settings: Settings) -> int:
+    """Bring the index up to date; returns how many changes it was told. What can't be done now waits.
+
+    Raises:
+        models.errors.Unavailable: PostgreSQL can't be reached.
+    """
+    database = connect(settings, pool_size=2, application="umbel-indexing")
+    try:
+        if await run(database, partial(_wanted, embedder=name_of(settings))):
+            return await _bring_up(settings, database)
+    except WorkerError as error:
+        log.warning("the index of vectors waits", extra={"reason": error.code})
+    finally:
+        await asyncio.to_thread(database.close)
+    return 0
+
+
+async def _bring_up(settings: Settings, database: Database) -> int:
+    embedding = await asyncio.to_thread(open_embedding, settings, LazyGateway())
+    if settings.qdrant_url:  # seconds of CPU, not on the loop
+        await asyncio.to_thread(import_module, "worker.patterns.vectors.qdrant")
+    vectors = open_vectors(settings, database)
+    try:
+        carried = await drain(database, VectorFollower(database, embedding, vectors))
+        await Builder(database, embedding, vectors).build()
+        return carried
+    finally:
+        await embedding.close()
+        await vectors.close()
+
+
+def _wanted(connection: Any, embedder: str) -> bool:
+    """Whether there is anything to do. An index by another embedder than the settings name is built anew."""
+    newest = index_builds.newest(connection, INDEXING).get(Consumer.VECTORS)
+    outdated = newest and newest.state == BuildState.DONE and newest.embedder != embedder
+    if outdated and patterns.count(connection, INDEXING):
+        index_builds.ask(connection, INDEXING, Consumer.VECTORS)
+        return True
+    if newest and newest.state in (BuildState.QUEUED, BuildState.RUNNING):
+        return True
+    return Consumer.VECTORS in outbox.waiting(connection, INDEXING)
