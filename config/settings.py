@@ -233,6 +233,15 @@ class Settings(BaseSettings):
         description="Where web_search asks: `https://api.tavily.com/search`, or whatever speaks its protocol.",
     )
     search_key: SecretStr = Field(SecretStr(""), description="Key of the search service.")
+    neo4j_url: str = Field(
+        "",
+        pattern=r"^((bolt|neo4j)(\+s|\+ssc)?://[^\s@]+)?$",
+        description="Neo4j server that keeps the graph of patterns, `bolt://127.0.0.1:7687`; empty: PostgreSQL does.",
+    )
+    neo4j_user: str = Field("neo4j", min_length=1, description="User of the Neo4j server.")
+    neo4j_password: SecretStr = Field(SecretStr(""), description="The user's password.")
+    neo4j_database: str = Field("", description="Database on the Neo4j server; empty: the user's own.")
+    graph_timeout_s: float = Field(5, gt=0, description="Longest wait for an answer of the store of the graph.")
     sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = Field(
         "auto",
         description="How code of users and models is kept in; `none`: it is refused. See [Sandboxes](sandboxes.md).",

@@ -177,6 +177,7 @@ def test_every_error_code_is_described() -> None:
         "models.errors",
         "worker.errors",
         "worker.llm.errors",
+        "worker.patterns.graph.errors",
         "worker.sandboxes.errors",
         "worker.patterns.vectors.errors",
         "worker.code.errors",

@@ -1,0 +1,151 @@
+"""Walks over the graph of facts, in PostgreSQL itself: what is near some nodes, and how much there is.
+
+A node that many others are tied to would bring all of them. So a step takes from each node the newest edges of each
+kind and direction only, which an index gives in that order, and a walk ends after so many nodes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from models.patterns import EdgeKind
+from models.scope import AccountScope
+
+DEPTH_MAX, FAN_MAX, MOST_MAX = 4, 200, 2000
+
+# One step from the node `here`: of each kind and direction the edges to the newest nodes.
+_STEP = """
+    SELECT there.* FROM unnest(%(kinds)s::text[]) AS wanted(kind), LATERAL (
+        (SELECT e.from_id, e.kind, e.to_id, e.properties, e.to_id AS far FROM graph_edges e
+         WHERE %(outward)s AND e.account_id = %(account_id)s AND e.from_id = here.id AND e.kind = wanted.kind
+         ORDER BY e.to_id DESC LIMIT %(fan)s)
+        UNION ALL
+        (SELECT e.from_id, e.kind, e.to_id, e.properties, e.from_id FROM graph_edges e
+         WHERE %(inward)s AND e.account_id = %(account_id)s AND e.to_id = here.id AND e.kind = wanted.kind
+         ORDER BY e.from_id DESC LIMIT %(fan)s)
+    ) AS there
+"""
+# UNION forgets a node met twice at one depth, so cycles and hubs cost no more than depth times the nodes there are.
+# Rows come nearest first, and PostgreSQL makes no more of them than are taken.
+_NODES = f"""
+WITH RECURSIVE here(id, depth) AS (
+    SELECT n.id, 0 FROM graph_nodes n JOIN unnest(%(start_kinds)s::text[], %(start_keys)s::text[]) AS start(kind, key)
+        ON n.kind = start.kind AND n.key = start.key
+    WHERE n.account_id = %(account_id)s
+    UNION
+    SELECT step.far, here.depth + 1 FROM here, LATERAL ({_STEP}) AS step WHERE here.depth < %(depth)s
+), met AS MATERIALIZED (SELECT id, depth FROM here LIMIT %(visits)s),
+near AS (SELECT id, min(depth) AS depth FROM met GROUP BY id ORDER BY min(depth), id DESC LIMIT %(most)s + 1)
+SELECT n.id, n.kind, n.key, n.properties, near.depth FROM near JOIN graph_nodes n ON n.id = near.id
+WHERE n.account_id = %(account_id)s ORDER BY near.depth, n.id DESC
+"""
+_EDGES = f"""
+SELECT DISTINCT ON (step.from_id, step.kind, step.to_id) step.from_id, step.kind, step.to_id, step.properties
+FROM unnest(%(expanded)s::bigint[]) AS here(id), LATERAL ({_STEP}) AS step WHERE step.far = ANY(%(met)s::bigint[])
+ORDER BY step.from_id, step.kind, step.to_id
+"""
+_COUNT_NODES = "SELECT kind, count(*) FROM graph_nodes WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
+_COUNT_EDGES = "SELECT kind, count(*) FROM graph_edges WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
+
+
+class Place(NamedTuple):
+    """Which node is meant."""
+
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a walk goes.
+
+    Attributes:
+        depth: edges from a start, 0 to 4.
+        kinds: of edges to follow; all by default.
+        outward: follow edges from left to right.
+        inward: follow edges from right to left.
+        fan: edges of one kind and direction taken from one node, 1 to 200: the newest.
+        most: nodes in all, 1 to 2000.
+    """
+
+    depth: int = 2
+    kinds: frozenset[EdgeKind] = frozenset(EdgeKind)
+    outward: bool = True
+    inward: bool = True
+    fan: int = 50
+    most: int = 200
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a limit is out of its range."""
+        for name, least, most in (("depth", 0, DEPTH_MAX), ("fan", 1, FAN_MAX), ("most", 1, MOST_MAX)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from {least} to {most}")
+
+
+class NodeMet(NamedTuple):
+    """A node a walk came to, and how many edges it is from the nearest start."""
+
+    id: int
+    kind: str
+    key: str
+    properties: dict[str, Any]
+    depth: int
+
+    @property
+    def place(self) -> Place:
+        """Which node it is."""
+        return Place(self.kind, self.key)
+
+
+class EdgeTaken(NamedTuple):
+    """An edge a walk took, read from left to right, between two nodes it came to."""
+
+    from_id: int
+    kind: str
+    to_id: int
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk came to, the nearest first, and there the newest; `cut` where there was more than `most`."""
+
+    nodes: Sequence[NodeMet] = ()
+    edges: Sequence[EdgeTaken] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many nodes and edges there are, by kind."""
+
+    nodes: dict[str, int] = field(default_factory=dict)
+    edges: dict[str, int] = field(default_factory=dict)
+
+
+def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], reach: Reach) -> Walk:
+    """Return what is near the starts; a start that isn't there is missing."""
+    limits = {
+        "account_id": scope.account_id,
+        "kinds": sorted(reach.kinds),
+        "outward": reach.outward,
+        "inward": reach.inward,
+        "fan": reach.fan,
+    }
+    given = {"start_kinds": [start.kind for start in starts], "start_keys": [start.key for start in starts]}
+    # Every depth has the nodes of the one before the last again.
+    bounds = {"depth": reach.depth, "most": reach.most, "visits": (reach.depth + 1) * (reach.most + 1)}
+    found = [NodeMet(*row) for row in connection.exec_driver_sql(_NODES, {**limits, **given, **bounds})]
+    nodes = found[: reach.most]
+    passed = {"expanded": [node.id for node in nodes if node.depth < reach.depth], "met": [node.id for node in nodes]}
+    edges = connection.exec_driver_sql(_EDGES, {**limits, **passed}) if passed["expanded"] else ()
+    return Walk(nodes, [EdgeTaken(*row) for row in edges], len(found) > reach.most)
+
+
+def counts(connection: Connection, scope: AccountScope) -> Counts:
+    """Count an account's nodes and edges."""
+    of = {"account_id": scope.account_id}
+    nodes, edges = (connection.exec_driver_sql(statement, of).all() for statement in (_COUNT_NODES, _COUNT_EDGES))
+    return Counts({row[0]: row[1] for row in nodes}, {row[0]: row[1] for row in edges})
