@@ -7,11 +7,12 @@ kind and direction only, which an index gives in that order, and a walk ends aft
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from models.patterns import EdgeKind
-from models.scope import AccountScope
+from models.scope import AccountScope, SystemScope
 
 DEPTH_MAX, FAN_MAX, MOST_MAX = 4, 200, 2000
 
@@ -48,6 +49,9 @@ ORDER BY step.from_id, step.kind, step.to_id
 """
 _COUNT_NODES = "SELECT kind, count(*) FROM graph_nodes WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
 _COUNT_EDGES = "SELECT kind, count(*) FROM graph_edges WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
+
+_ACCOUNTS = "SELECT id FROM accounts WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"
+_SIZE = "SELECT (SELECT count(*) FROM graph_nodes) + (SELECT count(*) FROM graph_edges)"
 
 
 class Place(NamedTuple):
@@ -149,3 +153,13 @@ def counts(connection: Connection, scope: AccountScope) -> Counts:
     of = {"account_id": scope.account_id}
     nodes, edges = (connection.exec_driver_sql(statement, of).all() for statement in (_COUNT_NODES, _COUNT_EDGES))
     return Counts({row[0]: row[1] for row in nodes}, {row[0]: row[1] for row in edges})
+
+
+def size(connection: Connection, scope: SystemScope) -> int:
+    """Count the nodes and edges of all accounts."""
+    return int(connection.exec_driver_sql(_SIZE).scalar_one())
+
+
+def accounts_after(connection: Connection, scope: SystemScope, after: UUID, limit: int) -> list[UUID]:
+    """Return accounts in order of id, those above `after`, whether they have a graph or not."""
+    return [row[0] for row in connection.exec_driver_sql(_ACCOUNTS, {"after": after, "limit": limit})]

@@ -49,7 +49,7 @@ class Given:
 
     Attributes:
         tools: names of the tools the agent has.
-        error: class of the error to be solved, if there is one.
+        error: class of the error that was met, if there was one.
         done: keys of concepts and patterns that are settled already.
     """
 
@@ -67,8 +67,8 @@ class Fit:
         known: whether the graph has it; where not, nothing speaks for or against it.
         missing_tools: tools it uses and the agent does not have.
         missing: what it depends on and is not settled, as `Kind:key`.
-        solves: whether it solves the error asked about.
-        failed: whether it failed on that error.
+        solves: whether it solves the error.
+        warns: whether it tells of a call that fails with that error.
         superseded_by: ids of the patterns that take its place.
     """
 
@@ -77,13 +77,13 @@ class Fit:
     missing_tools: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     solves: bool = False
-    failed: bool = False
+    warns: bool = False
     superseded_by: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether nothing speaks against offering it."""
-        return not (self.missing_tools or self.missing or self.failed or self.superseded_by)
+        return not (self.missing_tools or self.missing or self.superseded_by)
 
 
 async def fitting(store: GraphStore, scope: AccountScope, patterns: Sequence[str], given: Given) -> list[Fit]:
@@ -116,7 +116,7 @@ def _fit(key: str, pattern: NodeMet | None, edges: Sequence[EdgeTaken], names: d
         missing_tools=tuple(sorted({node.key for node in used if node.kind == NodeKind.TOOL} - tools)),
         missing=tuple(sorted(f"{node.kind}:{node.key}" for node in needed)),
         solves=given.error is not None and given.error in {node.key for node in far(EdgeKind.SOLVES)},
-        failed=given.error is not None and given.error in {node.key for node in far(EdgeKind.FAILED_ON)},
+        warns=given.error is not None and given.error in {node.key for node in far(EdgeKind.FAILED_ON)},
         superseded_by=tuple(sorted(names[edge.from_id].key for edge in newer)),
     )
 

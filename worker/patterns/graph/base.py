@@ -34,6 +34,12 @@ class GraphStore(Protocol):
     async def sweep(self, scope: AccountScope, mark: int) -> int:
         """Delete what was not put again since `begin` gave this mark; returns how many nodes and edges that were."""
 
+    async def is_whole(self) -> bool:
+        """Whether the store was ever made of the whole record; until then a walk may miss what was there before it."""
+
+    async def mark_whole(self) -> None:
+        """Note that it was."""
+
     async def walk(self, scope: AccountScope, starts: Sequence[Place], reach: Reach) -> Walk:
         """Return what is near the starts; a start that isn't there is missing."""
 

@@ -27,6 +27,10 @@ SCHEMA = (
     f"CREATE INDEX umbel_node_put_at IF NOT EXISTS FOR (n:{LABEL}) ON (n.account, n.put_at)",
 )
 
+#: One mark for the whole database; it is no node of anybody's.
+IS_WHOLE = "MATCH (mark:UmbelIndex {name: 'graph'}) RETURN mark.whole_since AS since"
+MARK_WHOLE = f"MERGE (mark:UmbelIndex {{name: 'graph'}}) ON CREATE SET mark.whole_since = {_NOW}"
+
 _LABELLED = "FOREACH (_ IN CASE row.kind WHEN '{kind}' THEN [1] ELSE [] END | SET n:{kind})"
 #: Rows of `id`, `kind`, `key` and `properties`.
 MERGE_NODES = f"""

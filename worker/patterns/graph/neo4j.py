@@ -54,6 +54,7 @@ class Neo4jGraph:
         self._settings = settings
         self._driver: neo4j.AsyncDriver | None = None
         self._rests_until = 0.0
+        self._whole = False
 
     async def prepare(self) -> None:
         """Make the constraint and the indexes that statements need, and wait until they are filled."""
@@ -97,6 +98,15 @@ class Neo4jGraph:
         while gone := (await self._write(scope, lambda ask: ask.all(statement, mark=mark, limit=BATCH)))[0]["gone"]:
             swept += gone
         return swept
+
+    async def is_whole(self) -> bool:
+        """Ask Neo4j until it says yes; that is remembered."""
+        self._whole = self._whole or bool(await self._guarded(partial(_alone, statement=cypher.IS_WHOLE)))
+        return self._whole
+
+    async def mark_whole(self) -> None:
+        """Note in Neo4j that all of the record was told."""
+        await self._guarded(partial(_alone, statement=cypher.MARK_WHOLE))
 
     async def walk(self, scope: AccountScope, starts: Sequence[Place], reach: Reach) -> Walk:
         """Return what is near the starts, step by step in one transaction."""
@@ -251,9 +261,9 @@ def _grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[str, list[T]]]:
     return sorted(groups.items(), key=lambda group: group[0])
 
 
-async def _alone(session: neo4j.AsyncSession, statement: str) -> None:
-    result = await session.run(statement)
-    await result.consume()
+async def _alone(session: neo4j.AsyncSession, statement: str) -> list[Row]:
+    """Run a statement that is about no account, in a transaction of its own."""
+    return await (await session.run(statement)).data()
 
 
 def _open(settings: Settings) -> neo4j.AsyncDriver:

@@ -42,6 +42,13 @@ class SqlGraph:
         """Do nothing: the record has nothing that it does not have."""
         return 0
 
+    async def is_whole(self) -> bool:
+        """Return True: it is the record."""
+        return True
+
+    async def mark_whole(self) -> None:
+        """Do nothing: it always is."""
+
     async def walk(self, scope: AccountScope, starts: Sequence[Place], reach: Reach) -> Walk:
         """Return what is near the starts."""
         return await self._read(partial(graph_walks.walk, scope=scope, starts=starts, reach=reach))
