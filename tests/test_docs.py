@@ -125,7 +125,7 @@ def test_every_state_reason_and_effect_is_in_the_glossary(word: str) -> None:
 def documented_form(rule: Rule) -> set[str]:
     """The forms, `METHOD /path/{id}`, in which docs/api.md must name a route."""
     path = re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
-    path = re.sub(r"{(?:task_|approval_|agent_|tool_|session_)(id|name)}", r"{\1}", path)
+    path = re.sub(r"{(?:task_|approval_|agent_|tool_|session_|pattern_)(id|name)}", r"{\1}", path)
     if rule.websocket:
         return {f"WS {path}"}
     return {f"{method} {path}" for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
