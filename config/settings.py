@@ -254,6 +254,11 @@ class Settings(BaseSettings):
     sandbox_first_uid: int = Field(
         1_990_000_000, ge=1, description="A worker that is root starts sandboxes as a thousand users from this one on."
     )
+    patterns_held_out: float = Field(
+        0.1, ge=0, le=1, description="Share of the runs that are given no patterns, by lot, so that their worth shows."
+    )
+    patterns_tokens: int = Field(800, ge=0, le=10_000, description="Tokens of patterns a run is given at most.")
+    patterns_timeout_s: float = Field(2, gt=0, description="Longest wait for each store that is asked for patterns.")
     pattern_learning: bool = Field(True, description="Learn from finished tasks; see [Patterns](patterns.md).")
     embedder: str = Field(
         "auto",

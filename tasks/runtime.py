@@ -16,6 +16,7 @@ from worker.engine import Engine
 from worker.events import Publisher
 from worker.heartbeat import Heartbeat
 from worker.llm.errors import ModelFailed
+from worker.patterns import bank
 from worker.store import Store
 from worker.tools import cache
 from worker.workflows import WORKFLOWS
@@ -58,6 +59,7 @@ class Runtime:
         await cache.close()
         await asyncio.to_thread(telemetry.end)
         await sandboxes.close()
+        await bank.close()
 
 
 _current: Runtime | None = None

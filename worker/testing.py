@@ -16,6 +16,7 @@ from worker.context import RunContext
 from worker.engine import Engine
 from worker.events import Publisher
 from worker.heartbeat import Heartbeat
+from worker.patterns import bank
 from worker.spec import Workflow
 from worker.store import Store
 from worker.tools import cache
@@ -95,3 +96,4 @@ async def running_engine(
         await mcp.close()
         await cache.close()
         await sandboxes.close()
+        await bank.close()

@@ -68,7 +68,7 @@ def get_pattern(path: PatternPath) -> dict[str, Any]:
 @api.put("/patterns/<pattern_id>", summary="Edit a pattern", responses={**CHANGED, 422: Problem})
 def edit_pattern(path: PatternPath, query: PutPatternQuery, body: PutPattern) -> dict[str, Any]:
     """A new version; those before stay in its history."""
-    content = pattern_changes.Content(body.title, body.situation, body.model_dump()["steps"])
+    content = pattern_changes.Content(body.title, body.situation, body.model_dump(exclude_none=True)["steps"])
     return changed(
         lambda connection, scope: pattern_changes.edit(connection, scope, path.pattern_id, content, query.version)
     )

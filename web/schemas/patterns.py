@@ -53,7 +53,11 @@ class PatternStep(Strict):
 
     tool: Annotated[str, Field(min_length=1, max_length=200)]
     arguments: dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=200)]] = Field(
-        {}, max_length=50, description="Where each comes from, such as `the input`."
+        {}, max_length=50, description="Where each comes from: `input`, `result:NAME`, `constant` or `composed`."
+    )
+    error: Annotated[str, Field(max_length=100, description="Of a fix or a pitfall: with what it fails.")] | None = None
+    changed: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, max_length=50, description="Of a fix: the arguments that put it right."
     )
 
 

@@ -20,9 +20,8 @@ from worker.context import RunContext
 from worker.journal import StepCall
 from worker.patterns.block import block
 from worker.patterns.choosing import Found
+from worker.patterns.crediting import STEP
 from worker.patterns.retrieval import Question, Retrieval, Retrieved
-
-STEP = "patterns"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from models.patterns import Verifier
 from models.repositories import graph, lessons, pattern_changes, pattern_uses, patterns
 from models.repositories.lessons import Lesson, RunTold, StepTold
 from models.scope import RECONCILER, AccountScope
-from models.tasks import TERMINAL, Status
+from models.tasks import TERMINAL, Status, StepStatus
+from worker.patterns.crediting import STEP as GIVEN
+from worker.patterns.crediting import credit
 from worker.patterns.definitions import defined
 from worker.patterns.facts import Known, facts_of
 from worker.patterns.lessons import Taught, agent_of, taught_by
@@ -113,6 +115,9 @@ def _write(connection: Any, scope: AccountScope, run: RunTold, read: _Read) -> N
         known.append(Known(learned.id, new, tuple(older)))
     calls = [call for call in read.calls if call.tool in read.tools]
     graph.write(connection, scope, facts_of(run, read.steps, calls, read.taught, known))
+    told = next((step.result for step in read.steps if step.key == GIVEN and step.status == StepStatus.COMPLETED), None)
+    if told is not None:
+        credit(connection, scope, run.run_id, run.task_id, told, [call.tool for call in read.calls])
 
 
 def _outcome(run: RunTold, read: _Read) -> pattern_uses.Outcome:

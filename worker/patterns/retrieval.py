@@ -18,8 +18,6 @@ from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, diverse, withi
 
 #: Looked at for each one that is wanted: some name tools the run does not have.
 AHEAD = 3
-#: Longest request that is compared, in characters; the beginning says what it is about.
-TEXT_MAX = 8000
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class Question:
     Attributes:
         text: the request.
         tools: names of the tools there are; None: patterns of any tools.
-        agent: the agent that asks; empty for one without a name.
+        agent: the agent that asks; empty for one without a name, None: patterns of any.
         kinds: of these only; empty for all.
         errors: codes of errors that were met; patterns that solve them come first.
         count: patterns wanted.
@@ -40,7 +38,7 @@ class Question:
 
     text: str
     tools: frozenset[str] | None = None
-    agent: str = ""
+    agent: str | None = None
     kinds: frozenset[str] = frozenset()
     errors: frozenset[str] = frozenset()
     count: int = GIVEN_MAX

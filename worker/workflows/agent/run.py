@@ -12,11 +12,13 @@ from models.repositories import files
 from models.scope import AccountScope
 from models.tasks import Effect, StepStatus
 from worker import llm, sandboxes
+from worker.agent.experience import Experience
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
 from worker.agent.registered import http_tools
 from worker.context import RunContext
 from worker.errors import InputRefused
+from worker.patterns.bank import bank
 from worker.sandboxes.base import MIB
 from worker.sandboxes.keeping import Room
 from worker.sandboxes.network import Network
@@ -125,7 +127,15 @@ def assignment(given: AgentInput) -> Assignment:
         session_id=given.session,
         window=get_settings().model_window,
         network=tuple(given.sandbox.network),
+        experience=experience(given) if given.patterns else None,
     )
+
+
+def experience(given: AgentInput) -> Experience:
+    """Return what earlier runs taught the task's agent."""
+    settings = get_settings()
+    agent, held_out = given.agent or "", settings.patterns_held_out
+    return Experience(bank().retrieval, agent, held_out, settings.patterns_tokens)
 
 
 def _limits(given: AgentLimits) -> Limits:

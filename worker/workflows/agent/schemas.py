@@ -72,6 +72,7 @@ class AgentDefinition(_Strict):
     output_schema: dict[str, Any] | None = Field(None, description="JSON schema of the object to answer with.")
     limits: AgentLimits = AgentLimits()
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    patterns: bool = Field(False, description="Tell it at its beginning what earlier runs taught.")
     approve: Annotated[
         list[str], Field(max_length=65, description="Tools a person must approve each call of; `unsafe`: unsafe calls.")
     ] = []

@@ -1,0 +1,85 @@
+"""What a worker process knows: the record of patterns and its indexes, opened when first needed.
+
+from worker.patterns import bank
+
+found = await bank.bank().retrieval.retrieve(scope, Question("Book a flight"))
+"""
+
+import asyncio
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from config.settings import Settings, get_settings
+from models.database import connect
+from worker import llm
+from worker.llm.embedding import Embeddings
+from worker.patterns.embedders.embedding import Embedding
+from worker.patterns.retrieval import Retrieval
+from worker.patterns.sources import ByLikeness, ByWords
+from worker.patterns.vectors.index import Vectors
+from worker.patterns.vectors.opening import open_vectors
+
+#: Connections of its own, so that looking up never waits for what runs write, nor the other way round.
+CONNECTIONS = 4
+
+
+class Bank:
+    """Patterns of all accounts, for one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = connect(settings, pool_size=CONNECTIONS, application="umbel-patterns")
+        self._opening = asyncio.Lock()
+        self._opened: tuple[Embedding, Vectors] | None = None
+        sources = ByLikeness(self._database, self.opened), ByWords(self._database)
+        self.retrieval = Retrieval(sources, None, settings.patterns_timeout_s)
+
+    async def opened(self) -> tuple[Embedding, Vectors]:
+        """Return the embedder and the index of vectors.
+
+        Raises:
+            EmbedderUnknown: the settings name one there is not.
+        """
+        async with self._opening:
+            if self._opened is None:
+                embedding = await asyncio.to_thread(self._embedding)
+                self._opened = embedding, open_vectors(self._settings, self._database)
+        return self._opened
+
+    def _embedding(self) -> Embedding:
+        # Loads numpy and a tokenizer, which no worker needs before.
+        from worker.patterns.embedders.opening import open_embedding
+
+        return open_embedding(self._settings, _Gateway())
+
+    async def close(self) -> None:
+        """Close connections and threads."""
+        for each in self._opened or ():
+            await each.close()
+        self._database.close()
+
+
+class _Gateway:
+    """The gateway of models, loaded when a model is asked for vectors and not before."""
+
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+        """Return a vector for each text."""
+        return await (await llm.ready()).embed(texts, model, dimension)
+
+
+_banks: "WeakKeyDictionary[asyncio.AbstractEventLoop, Bank]" = WeakKeyDictionary()
+
+
+def bank() -> Bank:
+    """Return the running loop's bank."""
+    loop = asyncio.get_running_loop()
+    if loop not in _banks:
+        _banks[loop] = Bank(get_settings())
+    return _banks[loop]
+
+
+async def close() -> None:
+    """Close the running loop's bank."""
+    found = _banks.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()
