@@ -74,6 +74,7 @@ lock: install-dev ## Write the hash-pinned locks anew (UPGRADE=1: with newer ver
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements.txt requirements-local.in -o requirements-local.txt
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-local.txt requirements-dev.in -o requirements-dev.txt
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-dev.txt requirements-e2b.in -o requirements-e2b.txt
 
 clean: ## Remove .venv and caches; data in .umbel stays
 	rm -rf .venv .venv-peers .venv-peers.lock .rig_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

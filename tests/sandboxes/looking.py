@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.sandboxes.base import Backend
 from worker.sandboxes.bubblewrap import Bubblewrap
-from worker.sandboxes.local import LocalSandbox
+from worker.sandboxes.local import Holder, LocalSandbox
 from worker.sandboxes.namespaces import Namespaces
 
 FIRST_UID = 1_990_500_000
@@ -29,7 +29,7 @@ def every_process() -> Iterator[tuple[int, str]]:
 def processes(sandbox: LocalSandbox) -> set[tuple[int, str]]:
     """The process that holds a sandbox, and all below it."""
     holder = sandbox._holder
-    if holder is None:
+    if not isinstance(holder, Holder):
         return set()
     parents = {
         pid: int(_fields(Path(f"/proc/{pid}"))[1]) for pid, _ in every_process() if _fields(Path(f"/proc/{pid}"))

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.settings import Settings
+from worker.sandboxes import e2b
 from worker.sandboxes.base import Backend, Job, Limits, Wanted
 from worker.sandboxes.bubblewrap import Bubblewrap
 from worker.sandboxes.errors import SandboxError, SandboxUnavailable
 from worker.sandboxes.leftovers import canary_prefix
 from worker.sandboxes.namespaces import Namespaces
 
-#: In the order they are preferred.
+#: Those of this machine, in the order they are preferred.
 BACKENDS: dict[str, Callable[[int, str], Backend]] = {"bubblewrap": Bubblewrap, "landlock": Namespaces}
 #: Prints each wall that is missing: a file of this machine that can be read, its network, its processes.
 _CHECK = """
@@ -62,23 +63,37 @@ async def choose(settings: Settings) -> Choice:
     """Try the allowed backends and return the first whose walls stand."""
     if settings.sandbox == "none":
         return Choice(None, "sandboxes are switched off; set UMBEL_SANDBOX=auto on the workers")
-    python = _python()
-    if python is None:
-        return Choice(None, "there is no Python under /usr to run code with; install python3")
     reasons = []
-    for name in BACKENDS if settings.sandbox == "auto" else (settings.sandbox,):
-        backend = BACKENDS[name](settings.sandbox_first_uid, python)
+    for name in _allowed(settings):
         try:
-            await _try(backend)
+            return await _tried(name, settings)
         except SandboxError as error:
             reasons.append(f"{name}: {error}")
-        else:
-            return Choice(backend, f"{name}, with {python}")
     log.warning("no sandbox works here", extra={"reasons": reasons})
     return Choice(None, f"no sandbox works on this worker; {'; '.join(reasons)}")
 
 
-async def _try(backend: Backend) -> None:
+def _allowed(settings: Settings) -> list[str]:
+    if settings.sandbox != "auto":
+        return [settings.sandbox]
+    return [*([e2b.NAME] if settings.e2b_api_key.get_secret_value() else []), *BACKENDS]
+
+
+async def _tried(name: str, settings: Settings) -> Choice:
+    if name == e2b.NAME:
+        there = e2b.of(settings)
+        await there.sweep()
+        await _try(there, "print('checked')")  # what is of this machine is not there to be looked for
+        return Choice(there, f"{name}, in machines of their own")
+    python = _python()
+    if python is None:
+        raise SandboxUnavailable("there is no Python under /usr to run code with; install python3")
+    backend = BACKENDS[name](settings.sandbox_first_uid, python)
+    await _try(backend, _CHECK)
+    return Choice(backend, f"{name}, with {python}")
+
+
+async def _try(backend: Backend, check: str) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     file, canary = tempfile.mkstemp(prefix=canary_prefix())
@@ -86,7 +101,7 @@ async def _try(backend: Backend) -> None:
     try:
         sandbox = await backend.create(Wanted(Limits(wall_s=10)))
         try:
-            done = await sandbox.run(Job(code=_CHECK, stdin=f"{canary}\n{port}\n{os.getpid()}".encode()))
+            done = await sandbox.run(Job(code=check, stdin=f"{canary}\n{port}\n{os.getpid()}".encode()))
         finally:
             await sandbox.destroy()
     finally:

@@ -282,16 +282,20 @@ def _children_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def everybody() -> list[str]:
+    """All other processes in here."""
+    return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
 def _used(exactly: bool = False) -> tuple[float, int]:
     """CPU seconds and bytes of memory of all others in here."""
     cpu = memory = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
-            try:
-                cpu += _cpu_of(name)
-                memory += _exact_memory_of(name) if exactly else _memory_of(name)
-            except (OSError, IndexError, ValueError):
-                continue  # it ended meanwhile
+    for name in everybody():
+        try:
+            cpu += _cpu_of(name)
+            memory += _exact_memory_of(name) if exactly else _memory_of(name)
+        except (OSError, IndexError, ValueError):
+            continue  # it ended meanwhile
     return cpu / TICKS, memory
 
 

@@ -39,6 +39,11 @@ def canary_prefix() -> str:
     return f"{_mark(_CANARY, os.getpid())}."
 
 
+def is_orphan(said: str) -> bool:
+    """Whether this is the mark of a worker of this machine that is gone."""
+    return _owner_is_gone(_KIND, said)
+
+
 def sweep() -> Swept:
     """End processes and delete files whose worker is gone. It reads all of /proc: not for the event loop."""
     swept = Swept(sum(map(_end, _processes())), sum(map(_delete, _canaries())))

@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from worker.sandboxes import leftovers
 from worker.sandboxes.base import MIB, Entry, Finished, Job, Limits, OnOutput, Stopped, Stream, Wanted
@@ -170,13 +170,23 @@ async def _last_words(holder: Holder) -> str:
     return "it takes too long"
 
 
+class Held(Protocol):
+    """What a sandbox lives in."""
+
+    async def end(self) -> None:
+        """End it; returns when nothing is left."""
+        ...
+
+
 class LocalSandbox:
     """A sandbox of this machine; see `base.Sandbox`."""
 
-    def __init__(self, holder: Holder, channel: Channel, limits: Limits) -> None:
+    grace_s = GRACE_S
+
+    def __init__(self, holder: Held, channel: Channel, limits: Limits) -> None:
         self.channel = channel
         self.limits = limits
-        self._holder: Holder | None = holder
+        self._holder: Held | None = holder
         self._turn = asyncio.Lock()
         self._lost = False
         self._proxy: Proxy | None = None
@@ -205,7 +215,7 @@ class LocalSandbox:
         asked = asdict(limits) | {"do": "run", "wall_s": wall_s, "output": most, "env": env}
         asked |= {"code": job.code} if job.code is not None else {"argv": _argv(job)}
         collected = Collected(most, on_output)
-        async with self._asking(wall_s + GRACE_S):
+        async with self._asking(wall_s + self.grace_s):
             await self._send(asked, job.stdin)
             head, body = await self.channel.receive(most)
             while "stream" in head:
@@ -246,7 +256,7 @@ class LocalSandbox:
         self.channel.close()
         await asyncio.shield(self._end(holder))
 
-    async def _end(self, holder: Holder | None) -> None:
+    async def _end(self, holder: Held | None) -> None:
         if holder is not None:
             await holder.end()
         if self._proxy is not None:

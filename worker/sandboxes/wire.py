@@ -28,9 +28,7 @@ class Channel:
         Raises:
             SandboxLost: nobody takes it.
         """
-        encoded = ascii(head).encode()  # the one inside reads it without a parser of JSON
-        self._writer.write(_HEADER.pack(len(encoded) + len(body), len(encoded)) + encoded)
-        self._writer.write(body)
+        self._writer.write(packed(head, body))
         try:
             await self._writer.drain()
         except OSError:
@@ -60,6 +58,12 @@ class Channel:
     def close(self) -> None:
         """Hang up; the other side then ends itself."""
         self._writer.close()
+
+
+def packed(head: Head, body: bytes = b"") -> bytes:
+    """Return a message as the one inside reads it."""
+    encoded = ascii(head).encode()  # it reads that without a parser of JSON
+    return b"".join((_HEADER.pack(len(encoded) + len(body), len(encoded)), encoded, body))
 
 
 def _lost(why: str = "it ended") -> SandboxLost:
