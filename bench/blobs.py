@@ -1,11 +1,12 @@
 """blobs: bytes put into the store of files and read back, beside plain files.
 
 Both put durably: written beside, flushed, renamed, and the directory flushed. The store also hashes what it takes,
-which is what finds equal bytes; those are put a second time, too, as a re-upload would.
+which is what finds equal bytes; those are put a second time, too, as a re-upload would, and plain files hashed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -19,6 +20,7 @@ from models.blobs import BlobStore, Received, receiving
 from models.blobs.disk import DiskStore
 
 OURS, PLAIN, AGAIN = "blob store", "plain files", "blob store, equal bytes"
+HASHED = "plain files, hashed"
 SIZES = {"4 KiB": 4096, "1 MiB": 1024 * 1024}
 COUNTS = {"4 KiB": 200, "1 MiB": 40}
 PIECE = 64 * 1024
@@ -43,13 +45,14 @@ def _round(report: Report, plan: Plan, place: Path) -> None:
     plain.mkdir()
     for shard in range(256):  # made once in a store's life
         (place / "blobs" / f"{shard:02x}").mkdir(parents=True)
-    figures: dict[str, dict[str, float]] = {OURS: {}, PLAIN: {}, AGAIN: {}}
+    figures: dict[str, dict[str, float]] = {OURS: {}, PLAIN: {}, HASHED: {}, AGAIN: {}}
     for size, length in SIZES.items():
         contents = [os.urandom(length) for _ in range(plan.size(COUNTS[size], 3))]
         kept: list[Received] = []
         paths = [plain / f"{size}-{number}" for number in range(len(contents))]
         name = f"put {size} ms"
         figures[PLAIN][name] = _each(zip(paths, contents, strict=True), _put_plain)
+        figures[HASHED][name] = _each(zip(paths, contents, strict=True), _put_hashed)
         figures[OURS][name] = _each(((store, kept, content) for content in contents), _put)
         figures[AGAIN][name] = _each(((store, [], content) for content in contents), _put)
         name = f"get {size} ms"
@@ -79,6 +82,14 @@ def _put(store: BlobStore, kept: list[Received], content: bytes) -> None:
 def _get(store: BlobStore, received: Received) -> bytes:
     with store.open(received.sha256, received.size) as file:
         return file.read()
+
+
+def _put_hashed(path: Path, content: bytes) -> str:
+    found = hashlib.sha256()
+    for start in range(0, len(content), PIECE):
+        found.update(content[start : start + PIECE])
+    _put_plain(path.with_name(f"{path.name}-hashed"), content)
+    return found.hexdigest()
 
 
 def _put_plain(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from models.blobs.incoming import Received, disk_errors
+from models.blobs.incoming import Received, disk_errors, unusable
 from models.errors import StoreUnavailable
 
 
@@ -35,8 +35,11 @@ class DiskStore:
 
     def open(self, sha256: str, size: int) -> BinaryIO:
         """Return a reading file; see `BlobStore`."""
-        with disk_errors():
-            file = self._path(sha256).open("rb")
+        try:
+            # No Path, which would cost more than the file; whoever asked closes it.
+            file = open(f"{self._root}/{sha256[:2]}/{sha256[2:]}", "rb")  # noqa: SIM115
+        except OSError as error:
+            raise unusable(error) from error
         if os.fstat(file.fileno()).st_size != size:
             file.close()
             raise StoreUnavailable("The store of files is damaged: a file has another size than its row says.")
@@ -58,6 +61,12 @@ class DiskStore:
         return self._root / sha256[:2] / sha256[2:]
 
     def _shard(self, directory: Path) -> None:
+        if not self._shards:
+            # Once the root is flushed, all that are there now survive, whoever made them.
+            self._root.mkdir(parents=True, exist_ok=True)
+            there = os.listdir(self._root)
+            _flush(self._root)
+            self._shards.update(there)
         if directory.name not in self._shards:
             directory.mkdir(parents=True, exist_ok=True)
             _flush(self._root)

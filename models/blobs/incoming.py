@@ -83,12 +83,19 @@ def receiving(store: "BlobStore", most: int) -> Iterator[Incoming]:
         StoreUnavailable: the directory can't be written to.
     """
     with disk_errors():
-        store.incoming.mkdir(parents=True, exist_ok=True)
-        incoming = Incoming(store.incoming, most)
+        incoming = _incoming(store.incoming, most)
     try:
         yield incoming
     finally:
         incoming.discard()
+
+
+def _incoming(directory: Path, most: int) -> Incoming:
+    try:
+        return Incoming(directory, most)
+    except FileNotFoundError:
+        directory.mkdir(parents=True, exist_ok=True)
+        return Incoming(directory, most)
 
 
 def abandoned(directory: Path, older_than_s: float) -> int:
@@ -108,5 +115,9 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise StoreUnavailable(f"The store of files can't be used now ({reason}).") from error
+        raise unusable(error) from error
+
+
+def unusable(error: OSError) -> StoreUnavailable:
+    """Return a disk's refusal as ours."""
+    return StoreUnavailable(f"The store of files can't be used now ({error.strerror or type(error).__name__}).")
