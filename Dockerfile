@@ -5,10 +5,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
 COPY requirements.txt .
 RUN /opt/venv/bin/pip install --require-hashes -r requirements.txt
+# Sandboxes at E2B need their client: docker build --build-arg WITH_E2B=1
+ARG WITH_E2B=
+COPY requirements-e2b.txt .
+RUN [ -z "$WITH_E2B" ] || /opt/venv/bin/pip install --require-hashes -r requirements-e2b.txt
 
 FROM python:3.11-slim
 # Sandboxes are made with it.
-RUN apt-get update -q && apt-get install -y -q --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends bubblewrap libseccomp2 && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 umbel \
     && useradd --uid 10001 --gid umbel --home-dir /srv/umbel --no-create-home --shell /usr/sbin/nologin umbel \
     && install --directory --owner umbel --group umbel /var/lib/umbel

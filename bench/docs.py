@@ -82,7 +82,8 @@ def _report(report: Report, figures: Path, plots: Path) -> str:
         parts.append("- versions: " + ", ".join(f"{what} {which}" for what, which in report["versions"].items()) + "\n")
     if (plots / f"{name}.svg").exists():
         parts.append(f"\n![{name}](plots/{name}.svg)\n")
-    return "\n".join(parts[:-1]).replace("\n\n-", "\n-").replace("|\n-", "|\n\n-") + parts[-1]
+    between = "\n" if parts[-1].startswith("|") else ""  # two tables without a line between are one
+    return "\n".join(parts[:-1]).replace("\n\n-", "\n-").replace("|\n-", "|\n\n-") + between + parts[-1]
 
 
 def _rounds(report: Report) -> str:

@@ -1,16 +1,20 @@
 """The production stack's files, checked by the program that reads them."""
 
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyseccomp
 import pytest
 
 from tests.conftest import lacking
+from worker.sandboxes import bubblewrap
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = {
@@ -37,24 +41,30 @@ def program() -> str:
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy in an empty directory, so that nobody's `.env` decides the outcome."""
     directory = tmp_path_factory.mktemp("compose")
-    for name in ("docker-compose.yml", "Dockerfile"):
+    for name in ("docker-compose.yml", "docker-compose.sandboxes.yml", "docker-seccomp.json", "Dockerfile"):
         shutil.copy(ROOT / name, directory)
     return directory
 
 
-def config(program: str, directory: Path, given: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+def config(
+    program: str, directory: Path, given: dict[str, str], *options: str, files: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(directory), **given}
-    command = [program, "config", *options]
+    command = [program, *(word for each in files for word in ("-f", each)), "config", *options]
     return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def stack(program: str, elsewhere: Path) -> dict[str, Any]:
     """What docker-compose makes of the file, as JSON. Version 1 writes YAML only; its own Python can read that."""
-    as_json = config(program, elsewhere, REQUIRED, "--format", "json").stdout
-    if as_json.startswith("{"):
-        return dict(json.loads(as_json))
-    resolved = config(program, elsewhere, REQUIRED).stdout
+    return understood(program, elsewhere)
+
+
+def understood(program: str, directory: Path, *files: str) -> dict[str, Any]:
+    told = config(program, directory, REQUIRED, "--format", "json", files=files).stdout
+    if told.startswith("{"):
+        return dict(json.loads(told))
+    resolved = config(program, directory, REQUIRED, files=files).stdout
     with open(program, encoding="utf-8") as script:
         interpreter = script.readline().removeprefix("#!").split()
     done = subprocess.run([*interpreter, "-c", TO_JSON], input=resolved, capture_output=True, text=True, check=True)
@@ -133,6 +143,45 @@ def test_every_lasting_process_has_a_health_check(stack: dict[str, Any]) -> None
     for name, service in stack["services"].items():
         if name != "migrate":
             assert service["healthcheck"].get("test"), name
+
+
+def test_workers_that_make_sandboxes_are_given_what_they_need_and_nobody_else(program: str, elsewhere: Path) -> None:
+    services = understood(program, elsewhere, "docker-compose.yml", "docker-compose.sandboxes.yml")["services"]
+    for name in OURS:
+        given = " ".join(services[name]["security_opt"])
+        makes = name in ("worker", "recovery-worker")
+        assert "no-new-privileges:true" in given
+        assert ("docker-seccomp.json" in given and "systempaths=unconfined" in given) is makes, name
+        assert ("UMBEL_E2B_API_KEY" in (services[name].get("environment") or {})) is makes, name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes the image's user")
+def test_a_sandbox_can_be_made_under_the_workers_filter_and_what_reaches_the_kernel_can_not() -> None:
+    profile = json.loads((ROOT / "docker-seccomp.json").read_text(encoding="utf-8"))
+    walls = ["bwrap", *bubblewrap._ISOLATED, "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--tmpfs", "/work"]
+    walls += [word for name in ("/bin", "/lib", "/lib64") for word in ("--symlink", f"usr{name}", name)]
+    probe = "import ctypes; print(ctypes.CDLL(None, use_errno=True).syscall(321, 0, 0, 0), ctypes.get_errno())"
+
+    def filtered() -> None:
+        filter_of(profile).load()
+
+    def run(*argv: str) -> str:
+        given: dict[str, Any] = {"user": 10001, "group": 10001, "extra_groups": [], "preexec_fn": filtered}
+        return subprocess.run(argv, capture_output=True, text=True, check=True, cwd="/", **given).stdout
+
+    assert run(*walls, "/usr/bin/echo", "inside") == "inside\n"
+    assert run("/usr/bin/python3", "-c", probe) == f"-1 {errno.EPERM}\n", "bpf"
+
+
+def filter_of(profile: dict[str, Any]) -> Any:
+    """What Docker makes of a profile."""
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    for rule in profile["syscalls"]:
+        arguments = [pyseccomp.Arg(each["index"], pyseccomp.EQ, each["value"]) for each in rule.get("args", ())]
+        for name in rule["names"]:
+            if pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name) >= 0:
+                rules.add_rule(pyseccomp.ERRNO(rule["errnoRet"]), name, *arguments)
+    return rules
 
 
 def test_every_queue_is_served_and_recovery_has_a_worker_of_its_own(stack: dict[str, Any]) -> None:
