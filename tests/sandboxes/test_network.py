@@ -248,7 +248,7 @@ async def test_a_name_is_asked_for_once_and_a_change_of_its_meaning_is_judged_an
 async def test_bytes_and_connections_are_limited_and_no_connection_outlives_its_run(
     backend: Backend, shop: Shop
 ) -> None:
-    sandbox = await made(backend, Limits(), shop.network(most=512 * KIB, connections=3))
+    sandbox = await made(backend, Limits(), shop.network(most=512 * KIB, connections=3, opened=60))
     hold = "import socket\nheld = [socket.create_connection(('127.0.0.1', 3128), 5) for n in range(4)]\n"
     done = await sandbox.run(Job(code=f"{hold}print(held[3].recv(2000))"))
     assert b"too many connections" in done.stdout
@@ -260,7 +260,14 @@ async def test_bytes_and_connections_are_limited_and_no_connection_outlives_its_
     assert int(done.stdout) < 512 * KIB
     assert "has had its 524288 bytes" in done.refused[0]
     assert "has had its 524288 bytes" in (await said(sandbox, shop, {"more": SAID["a tunnel"]}))["more"]
+    flood = (
+        "import socket\nfor n in range(1000):\n try: socket.create_connection(('127.0.0.1', 3128), 5).close()\n"
+        " except ConnectionRefusedError: print('closed'); break"
+    )
     assert sandbox._proxy is not None
+    done = await sandbox.run(Job(code=flood))
+    assert done.stdout == b"closed\n"
+    assert "has had its 60 connections" in done.refused[-1]
     assert not sandbox._proxy._open
     await sandbox.destroy()
 

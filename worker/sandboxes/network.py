@@ -31,7 +31,7 @@ class Network:
         addresses: resolves and judges a name for each connection; what it gives is what is connected to.
         most: bytes in both directions together, while the sandbox lives.
         connections: at once.
-        opened: connections altogether.
+        opened: connections altogether, refused ones among them; none is taken after these.
     """
 
     places: tuple[Place, ...]

@@ -66,6 +66,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        self._count()
         try:
             await self._serve(reader, writer)
         except (OSError, TimeoutError, asyncio.CancelledError, h11.LocalProtocolError):
@@ -73,6 +74,13 @@ class Proxy:
         finally:
             self._open.discard(task)
             writer.transport.abort()
+
+    def _count(self) -> None:
+        """Count every connection, also those refused: each is work for the worker, which serves others."""
+        self._opened += 1
+        if self._opened == self.network.opened and self._server is not None:
+            self._server.close()
+            self._tell(Refusal(429, f"this sandbox has had its {self.network.opened} connections"))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inside = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX)
@@ -87,11 +95,10 @@ class Proxy:
         await _flushed(reader, writer)
 
     async def _understood(self, inside: h11.Connection, reader: asyncio.StreamReader) -> Asked:
-        if len(self._open) > self.network.connections or self._opened >= self.network.opened:
+        if len(self._open) > self.network.connections:
             raise Refusal(429, "this sandbox has too many connections")
         if self._budget.left < 0:
             raise self._spent()
-        self._opened += 1
         asked = await understood(inside, reader)
         if not self.network.allows(asked.place):
             offered = ", ".join(map(str, self.network.places))
