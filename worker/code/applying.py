@@ -124,8 +124,10 @@ def _splice(edit: Edit, part: Block | Hunk, lines: Sequence[str], same: bool) ->
     old = part.old
     if same and part.at <= len(lines) and tuple(lines[part.at : part.at + len(old)]) == old:
         return part.at, len(old), part.new
-    fits = [at for at in places(old, lines) if _anchored(part, at, len(lines))]
-    return _found(edit, part, old, fits, lines, part.at), len(old), part.new
+    at = _found(edit, part, old, list(places(old, lines)), lines, part.at)
+    if old and not _anchored(part, at, len(lines)):
+        raise _unanchored(edit, part, at)
+    return at, len(old), part.new
 
 
 def _anchored(hunk: Hunk, at: int, lines: int) -> bool:
@@ -146,19 +148,16 @@ def _found(
         at = ", ".join(str(each + 1) for each in fits[:5])
         message = f"{part.name} fits {len(fits)} times, at lines {at}; add lines around it until it fits once"
         raise EditRefused(edit.path, Reason.AMBIGUOUS, message, part=part.number, times=len(fits))
-    raise _nowhere(edit, part, old, lines, near)
+    raise _differs(edit, part, old, lines, closest(old, lines, near))
 
 
-def _nowhere(edit: Edit, part: Block | Hunk, old: Sequence[str], lines: Sequence[str], near: int) -> EditRefused:
-    stands = next(places(old, lines), None)
-    if stands is None:
-        return _differs(edit, part, old, lines, closest(old, lines, near))
-    side = "beginning" if isinstance(part, Hunk) and part.opens and stands > 0 else "end"
+def _unanchored(edit: Edit, hunk: Hunk, at: int) -> EditRefused:
+    side = "beginning" if hunk.opens and at > 0 else "end"
     message = (
-        f"{part.name} adds lines at its {side} without a line of context there, which has one place only at the {side} "
-        f"of the file; its old lines stand at line {stands + 1}"
+        f"{hunk.name} adds lines at its {side} without a line of context there, which has one place only at the {side} "
+        f"of the file; its old lines stand at line {at + 1}"
     )
-    return EditRefused(edit.path, Reason.UNANCHORED, message, part=part.number, line=stands + 1)
+    return EditRefused(edit.path, Reason.UNANCHORED, message, part=hunk.number, line=at + 1)
 
 
 def _differs(edit: Edit, part: Block | Hunk, old: Sequence[str], lines: Sequence[str], at: int) -> EditRefused:
