@@ -25,6 +25,7 @@ from chaos.provider import ProviderProcess
 from chaos.proxy import Proxy
 from local.ports import free_port
 from local.rig import FAST, ROOT, Process, Rig, open_rig, until
+from tasks.queues import QUEUES
 
 LEASE_S = 3.0
 #: On top of the rig's short times.
@@ -145,7 +146,7 @@ class Field:
     def _mutated(self, command: tuple[str, ...]) -> tuple[str, ...]:
         return ("chaos.mutants", self.mutant, *command) if self.mutant else command
 
-    def start_worker(self, queues: str = "recovery,maintenance,interactive,batch", **extra: str) -> Child:
+    def start_worker(self, queues: str = ",".join(QUEUES), **extra: str) -> Child:
         """Start one more worker; it is not waited for."""
         with self._lock:
             name = f"w{self.counts.get('workers started', 0)}"

@@ -12,7 +12,7 @@ from local.server import Server
 from local.urls import web_url
 
 ROOT = Path(__file__).resolve().parent.parent
-QUEUES = "recovery,maintenance,interactive,batch"
+QUEUES = "recovery,maintenance,code_explain,code_patch,code_lint_fix,interactive,batch,code_generate_test"
 RESCUE_SLOTS = "20"
 
 

@@ -22,7 +22,7 @@ from config.settings import Settings, get_settings
 from models import pubsub
 from models.events import Frame
 from tasks import doorbell
-from tasks.queues import LEVELS, QUEUES, URGENT, level
+from tasks.queues import LEVELS, NEW, QUEUES, URGENT, level
 from worker.workflows import WORKFLOWS
 
 #: Bells for learning that may wait: they must not look like a long queue of runs.
@@ -80,20 +80,22 @@ def line() -> Line:
     return Line(get_settings())
 
 
-def ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool = False) -> bool:
-    """Ring the bell for one run; return whether Redis took it."""
-    return ring_all([(run_id, workflow, priority, recovery)])
+def ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool = False, queue: str | None = None) -> bool:
+    """Ring the bell for one run, by default in its workflow's queue; return whether Redis took it."""
+    return ring_all([(run_id, workflow, priority, recovery, queue)])
 
 
-def ring_all(bells: Sequence[tuple[UUID, str, int, bool]]) -> bool:
-    """Ring for many runs `(run id, workflow, priority, recovery)` in one round trip."""
+def ring_all(bells: Sequence[tuple[UUID, str, int, bool, str | None]]) -> bool:
+    """Ring for many runs `(run id, workflow, priority, recovery, queue)` in one round trip."""
     commands = [_push(*bell) for bell in bells]
     return not commands or line().send(commands) is not None
 
 
-def _push(run_id: UUID, workflow: str, priority: int, recovery: bool) -> tuple[Any, ...]:
+def _push(run_id: UUID, workflow: str, priority: int, recovery: bool, asked: str | None) -> tuple[Any, ...]:
     declared = WORKFLOWS.get(workflow)
     queue = "recovery" if recovery or declared is None else declared.queue
+    if asked in NEW and not recovery:
+        queue = asked
     wanted = URGENT if queue == "recovery" else level(priority)
     message = doorbell.message(f"workflow.{workflow}", run_id, queue, wanted)
     return ("LPUSH", doorbell.redis_key(queue, wanted), message)

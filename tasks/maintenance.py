@@ -11,6 +11,7 @@ from models.repositories import sweep
 from models.scope import RECONCILER
 from tasks import dispatch
 from tasks.celery import app
+from tasks.queues import NEW
 
 BATCH = 500
 
@@ -30,13 +31,13 @@ def reconcile() -> int:
     settings, lengths = get_settings(), dispatch.queue_lengths()
     if lengths is None:
         return 0
-    rering = lengths["interactive"] + lengths["batch"] < settings.ring_queue_max
+    rering = sum(lengths[queue] for queue in NEW) < settings.ring_queue_max
     try:
         due = database().run(partial(_due, again_s=settings.ring_again_s, rering=rering))
     except Unavailable:
         log.warning("database unavailable, nothing reconciled")
         return 0
-    if not dispatch.ring_all([(run.run_id, run.workflow, run.priority, run.recovery) for run in due]):
+    if not dispatch.ring_all([run.bell for run in due]):
         database().run(lambda connection: sweep.unring(connection, RECONCILER, [run.run_id for run in due]))
     return len(due)
 

@@ -102,8 +102,8 @@ async def _sandbox() -> dict[str, str]:
     return (await sandboxes.house().choice()).told()
 
 
-async def _ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> bool:
-    return await asyncio.to_thread(dispatch.ring, run_id, workflow, priority=priority, recovery=recovery)
+async def _ring(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool, queue: str | None = None) -> bool:
+    return await asyncio.to_thread(dispatch.ring, run_id, workflow, priority=priority, recovery=recovery, queue=queue)
 
 
 def _redis(settings: Settings, *, listening: bool = False) -> "redis.asyncio.Redis":

@@ -19,6 +19,9 @@ from typing import Any
 from celery.worker import state
 from kombu.transport import redis
 from kombu.utils.encoding import bytes_to_str
+from kombu.utils.scheduling import priority_cycle
+
+from tasks.queues import PATIENT
 
 #: Most bells taken at once: what a killed worker may have heard and not begun.
 HANDFUL = 64
@@ -33,12 +36,28 @@ class Slots:
 
     limit = 1
 
+    @property
+    def spare(self) -> int:
+        """Return how many slots patient tasks leave to others: a tenth, and one if there are two."""
+        return min(max(1, self.limit // 10), self.limit - 1)
+
     def free(self) -> int:
         """Return how many more messages may be taken."""
         return self.limit - len(state.reserved_requests)
 
 
 slots = Slots()
+
+
+class SparingCycle(priority_cycle):  # type: ignore[misc]
+    """The queues' order; with its last slots a worker listens to patient ones only if it serves no others."""
+
+    def consume(self, n: int) -> list[str]:
+        """Return the queues to listen to now."""
+        wanted: list[str] = super().consume(n)
+        if slots.free() > slots.spare:
+            return wanted
+        return [queue for queue in wanted if queue not in PATIENT] or wanted
 
 
 def _shared_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,7 +83,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
         queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
         self._hear(item, queue)
         busy, self._last_reply = time.monotonic() - self._last_reply < BUSY_S, time.monotonic()
-        free = min(slots.free(), HANDFUL) if busy else 0
+        left = slots.free() - (slots.spare if queue in PATIENT else 0)
+        free = min(left, HANDFUL) if busy else 0
         if free > 0:
             self.client.connection.send_command("RPOP", key, free)
             for each in self._reply("RPOP") or ():

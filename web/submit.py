@@ -60,6 +60,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         idempotency_key=key,
         request_hash=canonical_hash(g.json) if key else None,
         session_id=session.id if session else None,
+        queue=WORKFLOWS[body.workflow].traits(given).queue,
     )
 
 
@@ -73,7 +74,8 @@ def submit(scope: AccountScope, new: NewTask) -> Submitted:
     write = database.write if payloads.fits(new.input) else database.run
     submitted = write(lambda connection: tasks.submit(connection, scope, new, ids))
     if submitted.due:
-        dispatch.ring(submitted.task.run_id, submitted.task.workflow, priority=submitted.task.priority)
+        task = submitted.task
+        dispatch.ring(task.run_id, task.workflow, priority=task.priority, queue=new.queue)
     return submitted
 
 

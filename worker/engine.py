@@ -54,7 +54,9 @@ log = logging.getLogger(__name__)
 class Ring(Protocol):
     """Rings the bell for a run; supplied by the Celery side."""
 
-    def __call__(self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> Awaitable[bool]:
+    def __call__(
+        self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool, queue: str | None = None
+    ) -> Awaitable[bool]:
         """Return whether the bell could be rung; `recovery` bells are heard first."""
         ...
 
@@ -190,8 +192,8 @@ class Engine:
         elif move.resume_at is not None:
             self._ring_later(held, (move.resume_at - held.journal.now()).total_seconds())
         if moved.next_run:
-            run_id, workflow, priority = moved.next_run
-            await self._ring(run_id, workflow, priority=priority, recovery=False)
+            run_id, workflow, priority, queue = moved.next_run
+            await self._ring(run_id, workflow, priority=priority, recovery=False, queue=queue)
         for each in moved.relatives:
             if each.held:
                 self._publisher.notify(each.run_id)

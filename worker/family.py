@@ -33,7 +33,9 @@ FAULTS_SHOWN = 10
 class Ring(Protocol):
     """Rings the bell for a run."""
 
-    def __call__(self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> Awaitable[bool]:
+    def __call__(
+        self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool, queue: str | None = None
+    ) -> Awaitable[bool]:
         """Return whether the bell could be rung."""
         ...
 
@@ -167,6 +169,7 @@ async def _born(journal: Journal, nursery: Nursery, call: StepCall, order: Order
         deadline=options.deadline,
         concurrency_key=options.concurrency_key,
         concurrency_limit=options.concurrency_limit if options.concurrency_key else None,
+        queue=nursery.workflows[order.workflow].traits(order.given).queue,
     )
     task_id, run_id = child.birth
     crash.reached(crash.Point.BEFORE_START)
@@ -176,7 +179,7 @@ async def _born(journal: Journal, nursery: Nursery, call: StepCall, order: Order
     await journal.write([done], [event], starting=True, child=child)
     crash.reached(crash.Point.AFTER_RESULT)
     with suppress(ModelError, OSError):  # the reconciler rings
-        await nursery.ring(run_id, order.workflow, recovery=False)
+        await nursery.ring(run_id, order.workflow, recovery=False, queue=child.queue)
     return Child(call.key, task_id, order.workflow, options.about)
 
 

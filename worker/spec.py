@@ -1,9 +1,24 @@
 """What a workflow declares about itself. Importing a declaration loads none of its code."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+
+
+class Traits(NamedTuple):
+    """What an input tells of its task before it runs.
+
+    Attributes:
+        queue: where its first bell goes, instead of to the workflow's queue.
+        same: a digest; tasks of an account with the same one would come to the same result.
+        place: a digest; of several open tasks of a person with the same one only the newest is wanted.
+    """
+
+    queue: str | None = None
+    same: str | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +34,7 @@ class Workflow:
         run: import path `package.module:function` of `async def run(ctx, input) -> result`, loaded in workers only.
         steerable: whether a task takes messages while it is open.
         learns: whether its finished runs are learned from, see docs/patterns.md.
+        traits: what a checked input tells of its task; nothing by default.
     """
 
     name: str
@@ -29,6 +45,7 @@ class Workflow:
     run: str
     steerable: bool = False
     learns: bool = False
+    traits: Callable[[dict[str, Any]], Traits] = lambda given: Traits()
 
     def describe(self) -> dict[str, Any]:
         """Return the catalogue entry: name, description, queue and both JSON schemas."""

@@ -36,7 +36,9 @@ class Bells:
         self.answer: Callable[[UUID], Awaitable[Any]] | None = None
         self._answering: set[asyncio.Task[Any]] = set()
 
-    async def __call__(self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> bool:
+    async def __call__(
+        self, run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool, queue: str | None = None
+    ) -> bool:
         """Remember the bell; if `answer` is set, have it answered in the background."""
         self.rung.append((run_id, workflow, recovery))
         if self.answer is not None:

@@ -35,11 +35,11 @@ WITH parent AS (
     RETURNING id, account_id, run_id, workflow, priority, created_at, parent_task_id
 ), run AS (
     INSERT INTO runs (id, task_id, account_id, number, kind, root_id, workflow, status, priority, run_after, deadline,
-                      max_attempts, rung_at, concurrency_key, concurrency_limit)
+                      max_attempts, rung_at, concurrency_key, concurrency_limit, queue)
     SELECT task.run_id, task.id, task.account_id, 1, 'first', task.run_id, task.workflow, 'queued', task.priority,
            now(), least(%(deadline)s::timestamptz, parent.deadline), %(max_attempts)s, now(),
            coalesce(%(concurrency_key)s, CASE WHEN a.max_in_flight IS NOT NULL THEN 'account' END),
-           CASE WHEN %(concurrency_key)s IS NULL THEN a.max_in_flight ELSE %(concurrency_limit)s END
+           CASE WHEN %(concurrency_key)s IS NULL THEN a.max_in_flight ELSE %(concurrency_limit)s END, %(queue)s
     FROM task JOIN parent ON parent.id = task.parent_task_id JOIN accounts a ON a.id = task.account_id
 )
 INSERT INTO events (task_id, seq, account_id, run_id, type, at, data)
@@ -128,6 +128,7 @@ class NewChild:
     deadline: datetime | None = None
     concurrency_key: str | None = None
     concurrency_limit: int | None = None
+    queue: str | None = None
     birth: Birth = field(default_factory=Birth.new)
 
 
@@ -146,7 +147,7 @@ def insert(connection: Connection, scope: SystemScope, child: NewChild) -> None:
     given = payloads.pack(connection, child.account_id, task_id, run_id, "input", child.input)
     key = None if child.concurrency_key is None else f"key:{child.concurrency_key}"
     row = {"id": task_id, "run_id": run_id, "input": given, "concurrency_key": key}
-    names = ("parent_run_id", "workflow", "attached", "deadline", "max_attempts", "concurrency_limit")
+    names = ("parent_run_id", "workflow", "attached", "deadline", "max_attempts", "concurrency_limit", "queue")
     connection.exec_driver_sql(_INSERT, row | {name: getattr(child, name) for name in names})
 
 

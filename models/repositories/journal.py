@@ -110,7 +110,7 @@ SELECT runs.fence, runs.status, runs.cancel_requested_at, runs.resume_at <= now(
 FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
 """
 _NEXT = """
-SELECT id, workflow, priority FROM runs
+SELECT id, workflow, priority, queue FROM runs
 WHERE account_id = %(account)s AND concurrency_key = %(key)s AND id <> %(run)s
   AND ((status = 'queued' AND run_after <= now()) OR (status = 'waiting' AND resume_at <= now()))
 ORDER BY (status = 'queued'),
@@ -192,7 +192,7 @@ class Moved:
 
     frames: tuple[Frame, ...]
     due: bool = False
-    next_run: tuple[UUID, str, int] | None = None
+    next_run: tuple[UUID, str, int, str | None] | None = None
     relatives: tuple[Relative, ...] = ()
 
 
@@ -409,12 +409,12 @@ def _frames(hold: Hold, seq: int, events: Sequence[NewEvent], at: datetime) -> t
     )
 
 
-def _next(connection: Connection, hold: Hold) -> tuple[UUID, str, int] | None:
+def _next(connection: Connection, hold: Hold) -> tuple[UUID, str, int, str | None] | None:
     if hold.concurrency_key is None:
         return None
     asked = {"account": hold.account_id, "key": hold.concurrency_key, "run": hold.run_id}
     row = connection.exec_driver_sql(_NEXT, asked).first()
-    return None if row is None else (row.id, row.workflow, row.priority)
+    return None if row is None else (row.id, row.workflow, row.priority, row.queue)
 
 
 def last_seq(connection: Connection, scope: SystemScope, hold: Hold) -> int:

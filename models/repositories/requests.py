@@ -25,7 +25,7 @@ Opinion = Literal["accepted", "rejected"]
 
 _LOCK_RUN = """
 SELECT r.id, r.status, r.waiting_reason, r.workflow, r.number, r.cancel_requested_at IS NOT NULL,
-       r.pause_requested_at IS NOT NULL, r.lease_until > now(), r.priority
+       r.pause_requested_at IS NOT NULL, r.lease_until > now(), r.priority, r.queue
 FROM runs r
 WHERE r.account_id = %(account_id)s AND r.id = (
     SELECT run_id FROM tasks WHERE id = %(task_id)s AND account_id = %(account_id)s)
@@ -48,9 +48,9 @@ WHERE run_id = %(run_id)s AND status = 'started' AND effect = 'unsafe' AND decis
 """
 _RETRY_RUN = """
 INSERT INTO runs (id, task_id, account_id, number, kind, root_id, workflow, status, priority, run_after, deadline,
-                  max_attempts, rung_at, concurrency_key, concurrency_limit)
+                  max_attempts, rung_at, concurrency_key, concurrency_limit, queue)
 SELECT %(new_id)s, task_id, account_id, number + 1, 'retry', root_id, workflow, 'queued', priority, now(),
-       CASE WHEN deadline > now() THEN deadline END, max_attempts, now(), concurrency_key, concurrency_limit
+       CASE WHEN deadline > now() THEN deadline END, max_attempts, now(), concurrency_key, concurrency_limit, queue
 FROM runs WHERE id = %(run_id)s
 """
 # Finished steps answer again without an effect; started ones with an effect stay in doubt, with their key; failed
@@ -99,6 +99,7 @@ class Asked(NamedTuple):
     held: bool
     frame: Frame | None = None
     relatives: tuple[Relative, ...] = ()
+    queue: str | None = None
 
 
 class Run(NamedTuple):
@@ -113,12 +114,13 @@ class Run(NamedTuple):
     pause_requested: bool
     leased: bool | None
     priority: int
+    queue: str | None
 
     @property
     def asked(self) -> Asked:
         """Whom to tell after the commit."""
         held = self.status == Status.RUNNING and bool(self.leased)
-        return Asked(self.id, self.workflow, self.priority, held)
+        return Asked(self.id, self.workflow, self.priority, held, queue=self.queue)
 
     @property
     def state(self) -> str:
@@ -190,7 +192,7 @@ def retry(connection: Connection, scope: AccountScope, task_id: UUID) -> Asked:
     connection.exec_driver_sql(_RETRY_TASK, ids)
     data = {"workflow": run.workflow, "number": run.number + 1, "kind": "retry"}
     frame = _append(connection, task_id, EventType.TASK_QUEUED, data)
-    return Asked(ids["new_id"], run.workflow, run.priority, held=False, frame=frame)
+    return Asked(ids["new_id"], run.workflow, run.priority, held=False, frame=frame, queue=run.queue)
 
 
 def decide(

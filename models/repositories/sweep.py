@@ -31,7 +31,7 @@ WITH due AS (
     ORDER BY (status = 'queued'), priority DESC, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE runs SET rung_at = now() FROM due WHERE runs.id = due.id
-RETURNING runs.id, runs.workflow, runs.priority, due.status
+RETURNING runs.id, runs.workflow, runs.priority, due.status, runs.queue
 """
 _UNRING = (
     "UPDATE runs SET rung_at = NULL WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('queued', 'waiting', 'running')"
@@ -48,6 +48,12 @@ class Due:
     workflow: str
     priority: int
     recovery: bool
+    queue: str | None = None
+
+    @property
+    def bell(self) -> tuple[UUID, str, int, bool, str | None]:
+        """What is rung."""
+        return self.run_id, self.workflow, self.priority, self.recovery, self.queue
 
 
 def due(connection: Connection, scope: SystemScope, again_s: float, limit: int, *, rering: bool) -> list[Due]:
@@ -64,7 +70,7 @@ def due(connection: Connection, scope: SystemScope, again_s: float, limit: int, 
         return []
     family.wake_missed(connection, scope)
     rows = connection.exec_driver_sql(_DUE, {"again": again_s, "limit": limit, "rering": rering})
-    return [Due(row.id, row.workflow, row.priority, row.status != "queued") for row in rows]
+    return [Due(row.id, row.workflow, row.priority, row.status != "queued", row.queue) for row in rows]
 
 
 def unring(connection: Connection, scope: SystemScope, run_ids: list[UUID]) -> None:

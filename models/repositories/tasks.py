@@ -29,12 +29,12 @@ WITH task AS (
     RETURNING id, account_id, run_id, workflow, priority, created_at
 ), run AS (
     INSERT INTO runs (id, task_id, account_id, number, kind, root_id, workflow, status, priority, run_after, deadline,
-                      max_attempts, rung_at, concurrency_key, concurrency_limit)
+                      max_attempts, rung_at, concurrency_key, concurrency_limit, queue)
     SELECT task.run_id, task.id, task.account_id, 1, 'first', task.run_id, task.workflow, 'queued', task.priority,
            coalesce(%(run_after)s, now()), %(deadline)s, %(max_attempts)s,
            CASE WHEN %(run_after)s <= now() OR %(run_after)s IS NULL THEN now() END,
            coalesce(%(concurrency_key)s, CASE WHEN a.max_in_flight IS NOT NULL THEN 'account' END),
-           CASE WHEN %(concurrency_key)s IS NULL THEN a.max_in_flight ELSE %(concurrency_limit)s END
+           CASE WHEN %(concurrency_key)s IS NULL THEN a.max_in_flight ELSE %(concurrency_limit)s END, %(queue)s
     FROM task JOIN accounts a ON a.id = task.account_id
     RETURNING rung_at
 ), event AS (
@@ -103,6 +103,7 @@ class NewTask:
     idempotency_key: str | None = None
     request_hash: str | None = None
     session_id: UUID | None = None
+    queue: str | None = None
 
 
 class TaskRow(NamedTuple):
@@ -278,6 +279,7 @@ def _submit_parameters(
         "run_after": new.run_after,
         "deadline": new.deadline,
         "max_attempts": new.max_attempts,
+        "queue": new.queue,
         **_concurrency(new),
     }
 

@@ -314,7 +314,7 @@ async def test_wherever_workers_are_lost_there_is_one_child_counted_once(
     assert lab.dense(task) and lab.dense(child)
 
 
-async def no_bell(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool) -> bool:
+async def no_bell(run_id: UUID, workflow: str, *, priority: int = 5, recovery: bool, queue: str | None = None) -> bool:
     return False
 
 

@@ -135,7 +135,7 @@ def _told(path: TaskPath, asked: Asked, *, fresh: bool = False, quiet: bool = Fa
     elif quiet:
         dispatch.ring_learning(asked.run_id, asked.workflow)
     else:
-        dispatch.ring(asked.run_id, asked.workflow, priority=asked.priority, recovery=not fresh)
+        dispatch.ring(asked.run_id, asked.workflow, priority=asked.priority, recovery=not fresh, queue=asked.queue)
     for each in asked.relatives:
         if each.held:
             dispatch.notify(each.run_id)

@@ -2,6 +2,7 @@
 
 from worker.spec import Workflow
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult
+from worker.workflows.code_assist.traits import traits
 
 CODE_ASSIST = Workflow(
     name="code_assist",
@@ -10,4 +11,5 @@ CODE_ASSIST = Workflow(
     input_model=CodeAssistInput,
     output_model=CodeAssistResult,
     run="worker.workflows.code_assist.run:run",
+    traits=traits,
 )
