@@ -23,11 +23,12 @@ from models.scope import AccountScope
 from models.tasks import Status
 from web.errors import Invalid
 from web.merging import Merged, merge
-from web.patched import DoesNotFit, patched
 from web.projects import COMPARED_MAX, checked
 from web.schemas.projects import check_path
 from web.schemas.tasks import Accept
 from web.services import services
+from worker.code import Change, EditError, apply, parse_diff
+from worker.code.applying import against
 
 #: How often an answer is worked out anew because somebody saved the project meanwhile.
 TRIES = 5
@@ -37,15 +38,6 @@ NAMED_MAX = 5
 
 class _SavedMeanwhileError(Exception):
     """The newest snapshot is not the one the plan was made for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a task makes of a file; None stands for no file."""
-
-    path: str
-    before: str | None
-    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +106,23 @@ def _changes(task: TaskRow) -> list[Change]:
     given = {each["path"]: each["content"] for each in task.input["files"]}
     listed = (task.result or {}).get("files_modified") or []
     try:
-        found = [Change(each["path"], old := given.get(each["path"]), patched(old, each["patch"])) for each in listed]
+        read = [parse_diff(each["patch"]) for each in listed]
+        if not all(read):
+            raise ValueError("a patch has no changes in it")
+        edits = [edit for each in read for edit in each]
+        found = [plain for edit in edits for plain in _plain(apply(against(edit, given), given))]
         for each in found:
             check_path(each.path)
-    except (DoesNotFit, ValueError) as error:
+    except (EditError, ValueError) as error:
         raise Invalid(f"The result can't be taken over: {error}.") from error
     return found
+
+
+def _plain(change: Change) -> list[Change]:
+    """Return a change without its rename: the old file goes, the new one comes."""
+    if change.renamed_from is None:
+        return [change]
+    return [Change(change.renamed_from, change.before, None), Change(change.path, None, change.after)]
 
 
 @dataclass(frozen=True, slots=True)

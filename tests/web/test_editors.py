@@ -8,7 +8,8 @@ import pytest
 
 from models.database import Database
 from tests.web.conftest import Caller, Client
-from tests.web.test_taking import Editor, patch_of
+from tests.web.test_taking import Editor
+from worker.code import unified_diff
 
 pytestmark = pytest.mark.stack
 
@@ -37,7 +38,7 @@ class Door(Editor):
     def done(self, **changes: Any) -> str:
         """Return the path of a task that has ended as the workflow would end it."""
         task = self.send(**changes).json["taskId"]
-        modified = [{"path": "src/app.py", "patch": patch_of("src/app.py", BEFORE, AFTER)}]
+        modified = [{"path": "src/app.py", "patch": unified_diff("src/app.py", BEFORE, AFTER)}]
         result = {"type": "lint_fix", "files_modified": modified, "explanation": "One import.", "diagnostics": []}
         self.end(task, result)
         self.project = self.client.get(f"/v1/tasks/{task}").json["input"]["project_id"]

@@ -1,10 +1,8 @@
 """Results are taken over into projects once, and never over what others saved meanwhile."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from sqlalchemy import text
 from models.database import Database
 from tests.web.conftest import Caller, Client
 from tests.web.story import Story
-from web.patched import DoesNotFit, patched
 from worker.code import unified_diff
 
 pytestmark = pytest.mark.stack
@@ -21,10 +18,6 @@ pytestmark = pytest.mark.stack
 BASE = "".join(f"line {n}\n" for n in range(1, 10))
 #: What the task of these tests makes of it.
 DONE = BASE.replace("line 2\n", "second\n")
-
-
-def patch_of(path: str, before: str | None, after: str | None) -> str:
-    return unified_diff(path, before, after)
 
 
 class Editor:
@@ -41,14 +34,19 @@ class Editor:
         saved = self.client.post(f"/v1/projects/{self.project}/snapshots", json=body)
         return int(saved.json["number"])
 
-    def task(self, changes: dict[str, tuple[str | None, str | None]], **given: Any) -> str:
-        """Return the path of a task that succeeded with these changes."""
+    def task(
+        self,
+        changes: dict[str, tuple[str | None, str | None]],
+        patches: list[dict[str, str]] | None = None,
+        **given: Any,
+    ) -> str:
+        """Return the path of a task that succeeded with these changes, or with these patches of the same files."""
         files = [{"path": path, "content": old} for path, (old, _) in changes.items() if old is not None]
         files = files or [{"path": "other", "content": ""}]
         work = {"mode": "lint_fix", "files": files, "project_id": self.project, **given}
         task = self.client.submit(workflow="code_assist", input=work)
         assert task.status_code == 202, task.json
-        modified = [{"path": path, "patch": patch_of(path, *sides)} for path, sides in changes.items()]
+        modified = patches or [{"path": path, "patch": unified_diff(path, *sides)} for path, sides in changes.items()]
         result = {"type": "patch", "files_modified": modified, "explanation": "", "diagnostics": []}
         self.end(task.json["id"], result)
         return f"/v1/tasks/{task.json['id']}"
@@ -222,13 +220,21 @@ def test_what_can_not_be_taken_over_is_refused_with_the_reason(
     assert (gone.status_code, gone.json["code"]) == (409, "conflict")
 
 
-def test_a_patch_is_applied_as_git_applies_it_or_not_at_all(tmp_path: Path) -> None:
-    before, after = "a\r\nb\fc\nd\n" * 3 + "end", "new\na\r\nb\fc\nd\n" + "a\r\nb\fc\n" * 2 + "END"
-    patch = unified_diff("f", before, after)
-    (tmp_path / "f").write_bytes(before.encode())
-    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=patch.encode(), check=True)
-    assert patched(before, patch) == after == (tmp_path / "f").read_bytes().decode()
-    for wrong in (f"{before}.", before.replace("d", "D"), ""):
-        with pytest.raises(DoesNotFit):
-            patched(wrong, patch)
-    assert patched("gone\n", patch_of("f", "gone\n", None)) is None
+def test_renamed_files_and_lines_that_stand_many_times_are_taken_as_the_patch_says(
+    client: Client, editor: Editor
+) -> None:
+    before = "a\r\nb\fc\nd\n" * 3 + "end"
+    after = "a\r\nb\fc\nd\n" * 2 + "a\r\nb\fC\nd\nend"
+    editor.save({"old.py": before})
+    made = unified_diff("new.py", before, after, renamed_from="old.py")
+    task = editor.task({"old.py": (before, after)}, patches=[{"path": "new.py", "patch": made}])
+    assert client.post(f"{task}/accept").json["decision"]["files"] == ["new.py", "old.py"]
+    assert (editor.paths(), editor.text("new.py")) == (["new.py"], after)
+
+
+def test_a_patch_that_does_not_fit_what_the_task_was_given_is_never_taken(client: Client, editor: Editor) -> None:
+    other = unified_diff("a.py", "something\n", "else\n")
+    for patch in (other, "no diff", unified_diff("../a.py", BASE, DONE)):
+        task = editor.task({"a.py": (BASE, DONE)}, patches=[{"path": "a.py", "patch": patch}])
+        assert client.post(f"{task}/accept").json["code"] == "invalid"
+    assert editor.newest["number"] == 0
