@@ -104,6 +104,16 @@ class Settings(BaseSettings):
     long_poll_max_s: float = Field(30, ge=0, description="Upper bound of `?wait=`.")
 
     lease_s: float = Field(30, gt=0, description="A run not renewed for this long may be claimed by another worker.")
+    debounce_s: float = Field(
+        2,
+        ge=0,
+        le=3600,
+        description="A person's newer request for the same file and mode takes an older one's place within this time; "
+        "0: never.",
+    )
+    result_cache_s: float = Field(
+        3600, ge=0, le=86400, description="An equal task of the account is given a result again for so long; 0: never."
+    )
     worker_concurrency: int = Field(
         200, ge=1, description="Runs a worker process holds at once, unless `-c` says otherwise."
     )

@@ -14,6 +14,7 @@ from models.repositories import tasks
 from models.repositories.tasks import Ids, NewTask, Submitted
 from models.scope import AccountScope
 from tasks import dispatch
+from web import debouncing
 from web.agents import WORKFLOW, check_subagents, filled
 from web.catalogue import check_model
 from web.errors import Invalid
@@ -45,7 +46,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
     check_files(given)
     check_project(given)
     check_subagents(body.workflow, given)
-    key = idempotency_key()
+    key, traits = idempotency_key(), WORKFLOWS[body.workflow].traits(given)
     return NewTask(
         workflow=body.workflow,
         input=given,
@@ -60,23 +61,34 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         idempotency_key=key,
         request_hash=canonical_hash(g.json) if key else None,
         session_id=session.id if session else None,
-        queue=WORKFLOWS[body.workflow].traits(given).queue,
+        queue=traits.queue,
+        same=traits.same,
+        place=_own_place(traits.place),
     )
 
 
 def submit(scope: AccountScope, new: NewTask) -> Submitted:
-    """Record a task and ring for it.
+    """Record a task and ring for it, in the place of an older one where it takes that.
 
     Raises:
         KeyReused: its Idempotency-Key came with another body before.
     """
+    if (shared := debouncing.under_way(scope, new)) is not None:
+        return Submitted(shared, created=False, due=False)
     ids, database = Ids.new(), services().database
     write = database.write if payloads.fits(new.input) else database.run
     submitted = write(lambda connection: tasks.submit(connection, scope, new, ids))
     if submitted.due:
         task = submitted.task
         dispatch.ring(task.run_id, task.workflow, priority=task.priority, queue=new.queue)
+    if submitted.created:
+        debouncing.supersede(scope, submitted.task.id, new)
     return submitted
+
+
+def _own_place(place: str | None) -> str | None:
+    """Return a place as this person's: nobody's request takes another's."""
+    return None if place is None else f"{g.scope.user_id}:{place}"
 
 
 def check_input(workflow: str, given: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from models.repositories.equals import SUPERSEDED_BY
 from models.repositories.why import Facts, StepFact
 from models.tasks import Status, StepStatus, Waiting
 from web.schemas.tasks import run_json
@@ -88,8 +89,9 @@ def _dead(facts: Facts) -> tuple[str, Blockers]:
 
 
 def _cancelled(facts: Facts) -> tuple[str, Blockers]:
-    stopped = facts.task.stopped_at
-    return "Cancelled on request" + (f"; it stopped at {stopped.isoformat()}." if stopped else "."), []
+    stopped, newer = facts.task.stopped_at, facts.task.metadata.get(SUPERSEDED_BY)
+    said = f"A newer request took its place: task {newer}" if newer else "Cancelled on request"
+    return said + (f"; it stopped at {stopped.isoformat()}." if stopped else "."), []
 
 
 def _timer(facts: Facts) -> str:

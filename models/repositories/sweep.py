@@ -37,6 +37,7 @@ _UNRING = (
     "UPDATE runs SET rung_at = NULL WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('queued', 'waiting', 'running')"
 )
 _TICKETS = "DELETE FROM stream_tickets WHERE expires_at < now() - interval '1 minute'"
+_KEYS = "DELETE FROM task_keys WHERE created_at < now() - interval '2 days'"
 _WORKERS = "DELETE FROM workers WHERE seen_at < now() - interval '1 day'"
 
 
@@ -79,6 +80,7 @@ def unring(connection: Connection, scope: SystemScope, run_ids: list[UUID]) -> N
 
 
 def tidy(connection: Connection, scope: SystemScope) -> None:
-    """Delete expired tickets and workers not seen for a day."""
+    """Delete expired tickets, workers not seen for a day, and what tasks were equal to two days ago."""
+    connection.exec_driver_sql(_KEYS)
     connection.exec_driver_sql(_TICKETS)
     connection.exec_driver_sql(_WORKERS)

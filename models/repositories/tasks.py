@@ -42,6 +42,9 @@ WITH task AS (
     SELECT id, 1, account_id, run_id, 'task.queued', created_at,
            jsonb_build_object('workflow', workflow, 'number', 1, 'kind', 'first')
     FROM task
+), keys AS (
+    INSERT INTO task_keys (task_id, account_id, same, place)
+    SELECT id, account_id, %(same)s::text, %(place)s::text FROM task WHERE %(same)s::text IS NOT NULL
 )
 SELECT task.created_at, run.rung_at FROM task, run
 """
@@ -84,7 +87,7 @@ CLOCK_SKEW = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """What to submit, already validated.
+    """What to submit, already validated; `queue`, `same` and `place` are the workflow's traits of it.
 
     `request_hash` is the SHA-256 of the canonical request; it tells whether an idempotency key came back with
     another body.
@@ -104,6 +107,8 @@ class NewTask:
     request_hash: str | None = None
     session_id: UUID | None = None
     queue: str | None = None
+    same: str | None = None
+    place: str | None = None
 
 
 class TaskRow(NamedTuple):
@@ -280,6 +285,8 @@ def _submit_parameters(
         "deadline": new.deadline,
         "max_attempts": new.max_attempts,
         "queue": new.queue,
+        "same": new.same,
+        "place": new.place,
         **_concurrency(new),
     }
 

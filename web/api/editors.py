@@ -6,7 +6,6 @@ from flask import g
 from flask_openapi3.models.tag import Tag
 
 from models.repositories import requests
-from tasks import dispatch
 from web import editors, taking
 from web.binding import Api
 from web.schemas.common import Problem, TaskPath
@@ -21,6 +20,7 @@ from web.schemas.editors import (
     state_json,
 )
 from web.services import services
+from web.telling import tell
 
 api = Api("editors", __name__, url_prefix="/api", abp_tags=[Tag(name="editors")])
 _DECIDED: dict[int | str, Any] = {200: EditorTaskState, 404: Problem, 409: Problem}
@@ -44,7 +44,7 @@ def accept(path: TaskPath, body: EditorAccept) -> dict[str, Any]:
     """Save them in the project, too."""
     editors.task(g.scope, path.task_id)
     asked = taking.accept(g.scope, path.task_id, body)
-    dispatch.publish([asked.frame] if asked.frame else [])
+    tell(asked, quiet=True)
     return state_json(editors.task(g.scope, path.task_id))
 
 
@@ -54,7 +54,7 @@ def reject(path: TaskPath, body: EditorReject) -> dict[str, Any]:
     scope, said = g.scope, body.reason or body.comment
     editors.task(scope, path.task_id)
     asked = services().database.run(lambda c: requests.decide(c, scope, path.task_id, "rejected", said))
-    dispatch.publish([asked.frame] if asked.frame else [])
+    tell(asked, quiet=True)
     return state_json(editors.task(g.scope, path.task_id))
 
 

@@ -12,7 +12,6 @@ from models.repositories import requests, tasks, why
 from models.repositories.requests import Asked
 from models.repositories.tasks import TaskFilter
 from models.scope import AccountScope
-from tasks import dispatch
 from web import paging, taking
 from web.binding import Api
 from web.polling import read, wait_for_end
@@ -22,6 +21,7 @@ from web.schemas.why import Why
 from web.services import services
 from web.submit import new_task
 from web.submit import submit as handed_in
+from web.telling import tell
 from web.why import explain
 
 api = Api("tasks", __name__, url_prefix="/v1", abp_tags=[Tag(name="tasks")])
@@ -128,19 +128,7 @@ def _ask(path: TaskPath, request: Callable[..., Asked], *, fresh: bool = False) 
 
 def _told(path: TaskPath, asked: Asked, *, fresh: bool = False, quiet: bool = False) -> dict[str, Any]:
     """Tell whoever can act on what was written (`quiet`: only who learns from it); return the task."""
-    if asked.frame is not None:
-        dispatch.publish([asked.frame])
-    if asked.held:
-        dispatch.notify(asked.run_id)
-    elif quiet:
-        dispatch.ring_learning(asked.run_id, asked.workflow)
-    else:
-        dispatch.ring(asked.run_id, asked.workflow, priority=asked.priority, recovery=not fresh, queue=asked.queue)
-    for each in asked.relatives:
-        if each.held:
-            dispatch.notify(each.run_id)
-        else:
-            dispatch.ring(each.run_id, each.workflow, priority=each.priority, recovery=True)
+    tell(asked, fresh=fresh, quiet=quiet)
     return task_json(read(services(), g.scope, path.task_id))
 
 

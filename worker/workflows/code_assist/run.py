@@ -2,11 +2,12 @@
 
 from worker.context import RunContext
 from worker.workflows.code_assist.modes import generate_test, lint_fix
+from worker.workflows.code_assist.recalling import recalled
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult
 
 MODES = {"lint_fix": lint_fix.run, "generate_test": generate_test.run}
 
 
 async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
-    """Run the mode the task names."""
-    return await MODES[given.mode](ctx, given)
+    """Run the mode the task names, unless an equal task has a result already."""
+    return await recalled(ctx, given) or await MODES[given.mode](ctx, given)

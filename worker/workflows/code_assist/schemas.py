@@ -53,6 +53,7 @@ class CodeAssistInput(_Strict):
     cursor: Cursor | None = None
     project_id: UUID | None = None
     snapshot: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    fresh: bool = False
 
     @model_validator(mode="after")
     def _distinct(self) -> "CodeAssistInput":
@@ -121,3 +122,5 @@ class CodeAssistResult(BaseModel):
     explanation: str
     diagnostics: list[Diagnostic]
     tests: WrittenTests | None = None
+    cached: bool = Field(False, description="Whether it is an equal task's result, given again.")
+    cached_from: UUID | None = Field(None, description="That task.")
