@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +74,7 @@ class Script:
             for piece in part.pieces(index):
                 yield piece
         elif isinstance(part, str):
-            for word in part.replace(" ", " \n").split("\n"):
+            for word in re.split("(?<= )", part):
                 yield word
         else:
             await part

@@ -6,7 +6,7 @@ from worker.workflows.code_assist.traits import traits
 
 CODE_ASSIST = Workflow(
     name="code_assist",
-    description="Works on given files in a mode (lint_fix: mend what linters can; generate_test) and returns diffs.",
+    description="Works on given files in a mode (lint_fix: what linters can mend; generate_test; explain).",
     queue="interactive",
     input_model=CodeAssistInput,
     output_model=CodeAssistResult,

@@ -44,16 +44,28 @@ class Cursor(_Strict):
     col: Annotated[int, Field(ge=1)] = 1
 
 
+class Selection(_Strict):
+    """Lines of a file, from 1, both included."""
+
+    file: RelativePath
+    start: Annotated[int, Field(ge=1)]
+    end: Annotated[int, Field(ge=1)]
+
+
 class CodeAssistInput(_Strict):
     """The files to work on and what to do with them."""
 
-    mode: Literal["lint_fix", "generate_test"]
+    mode: Literal["lint_fix", "generate_test", "explain"]
     files: Annotated[list[SourceFile], Field(min_length=1, max_length=MAX_FILES)]
     prompt: Annotated[Text, Field(max_length=10_000)] | None = None
     cursor: Cursor | None = None
     project_id: UUID | None = None
     snapshot: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     fresh: bool = False
+    selection: Selection | None = None
+    model: Annotated[str, Field(max_length=200, description="A configured model; without it the default.")] | None = (
+        None
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> "CodeAssistInput":
@@ -62,6 +74,18 @@ class CodeAssistInput(_Strict):
             above = {str(parent) for parent in PurePosixPath(path).parents}
             if paths.count(path) > 1 or above.intersection(paths):
                 raise ValueError(f"files: {path!r} is given twice, or lies inside another given file")
+        return self
+
+    @model_validator(mode="after")
+    def _selectable(self) -> "CodeAssistInput":
+        if self.selection is None:
+            return self
+        lines = {file.path: len(file.content.removesuffix("\n").split("\n")) for file in self.files}
+        chosen = self.selection
+        if chosen.file not in lines:
+            raise ValueError(f"selection: {chosen.file!r} is not among the files")
+        if not chosen.start <= chosen.end <= lines[chosen.file]:
+            raise ValueError(f"selection: start and end must be lines of the file, which has {lines[chosen.file]}")
         return self
 
 
@@ -114,6 +138,31 @@ class WrittenTests(Played):
     left_out: list[str] = Field([], description="Functions for which no input could be thought of.")
 
 
+class Section(BaseModel):
+    """What a part of a file does: lines from 1, both included, which the file has; none if it is about no lines."""
+
+    start: int | None
+    end: int | None
+    title: str
+    text: str
+
+
+class LeftOut(BaseModel):
+    """How many lines of a file the model was not shown, because they did not fit."""
+
+    path: str
+    lines: int
+
+
+class Explained(BaseModel):
+    """What a file, or a part of one, does."""
+
+    path: str
+    summary: str
+    sections: list[Section]
+    left_out: list[LeftOut]
+
+
 class CodeAssistResult(BaseModel):
     """What was changed and why."""
 
@@ -124,3 +173,7 @@ class CodeAssistResult(BaseModel):
     tests: WrittenTests | None = None
     cached: bool = Field(False, description="Whether it is an equal task's result, given again.")
     cached_from: UUID | None = Field(None, description="That task.")
+    explained: Explained | None = None
+    model: str | None = Field(None, description="Who was asked, if a model was.")
+    usage: dict[str, int] = {}
+    synthetic: bool = Field(False, description="Whether a scripted model answered instead of a real one.")
