@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.code_assist.conftest import Assist
+from tests.code_assist.conftest import Assist, Says
 from worker import sandboxes
 from worker.errors import StepFailed
 from worker.workflows.code_assist import pythonic, testfile
 from worker.workflows.code_assist.playing import play
 from worker.workflows.code_assist.schemas import CodeAssistInput
+from worker.workflows.code_assist.writing import code_in
 
 SHIFTS = """
 def up(number: int) -> int:
@@ -49,6 +50,44 @@ async def test_without_a_model_hypothesis_writes_tests_and_what_fails_is_told(as
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=patch["patch"].encode(), check=True)
     assert (tmp_path / tests["path"]).read_text() == tests["content"]
+
+
+GOOD = "Here:\n\n```python\nfrom shifts import up\ndef test_up():\n    assert up(1) == 2\n```\n"
+
+
+@pytest.mark.stack
+async def test_a_models_tests_are_repaired_until_they_can_be_collected(assist: Assist, says: Says) -> None:
+    model = says("```python\nfrom shifts import sideways\n```", "no code at all, sorry", GOOD)
+    task = await assist("generate_test", {"shifts.py": SHIFTS}, cursor={"file": "shifts.py", "line": 3})
+    assert task.status == "succeeded", task.error
+    tests = task.result["tests"]
+    assert (tests["writer"], tests["rounds"], tests["passed"], tests["failed"]) == ("scripted", 3, 1, 0)
+    assert tests["content"] == "from shifts import up\n\n\ndef test_up():\n    assert up(1) == 2\n"
+    assert "cannot import name 'sideways'" in model.asked[1][-1].parts[0].content  # type: ignore[operator]
+    assert "`up` of shifts.py" in model.asked[0][-1].parts[0].content  # type: ignore[operator]
+    assert task.result["usage"]["output_tokens"] > 0
+
+
+@pytest.mark.stack
+async def test_tests_that_stay_broken_or_cannot_be_played_are_said_to_be(assist: Assist, says: Says) -> None:
+    says("def test(:", "def test(:", "def test(:")
+    task = await assist("generate_test", {"shifts.py": SHIFTS})
+    tests = task.result["tests"]
+    assert ([each["outcome"] for each in tests["cases"]], tests["rounds"]) == (["broken"], 3)
+    assert "could not be collected" in task.result["explanation"]
+    says(GOOD)
+    task = await assist("generate_test", {"shifts.py": "import left_pad\n" + SHIFTS})
+    tests = task.result["tests"]
+    assert (tests["cases"], tests["rounds"]) == ([], 0)
+    assert "No module named 'left_pad'" in task.result["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [("x = 1", "x = 1\n"), ("```py\nx = 1\n```", "x = 1\n"), ("a\n```\nx\n```\nb\n```python\nlonger\n```", "longer\n")],
+)
+def test_code_is_taken_out_of_an_answer(answer: str, code: str) -> None:
+    assert code_in(answer) == code
 
 
 @pytest.mark.stack
