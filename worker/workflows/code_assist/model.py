@@ -1,5 +1,7 @@
 """The model a task asks, if there is one."""
 
+from typing import Any
+
 from config.settings import get_settings
 from worker import llm
 from worker.agent.questions import Questions
@@ -17,6 +19,12 @@ async def questions(ctx: RunContext, given: CodeAssistInput) -> Questions:
     """
     model_of = await llm.models_of(ctx.journal.store, ctx.journal.claim.account_id, guard_of)
     return await Questions.of(ctx, model_of(given.model), get_settings().model_window)
+
+
+def told(asks: Questions) -> dict[str, Any]:
+    """Return what a result says of the model that was asked: `model`, `usage`, `synthetic`."""
+    used = asks.so_far()
+    return {name: used[name] for name in ("model", "usage", "synthetic")}
 
 
 async def if_configured(ctx: RunContext, given: CodeAssistInput) -> Questions | None:

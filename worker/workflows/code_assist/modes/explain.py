@@ -2,11 +2,12 @@
 
 import asyncio
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from worker.agent.questions import Exchange
 from worker.context import RunContext
 from worker.errors import StepFailed
-from worker.workflows.code_assist.model import questions
+from worker.workflows.code_assist.model import questions, told
 from worker.workflows.code_assist.context import Selected, select_context
 from worker.workflows.code_assist.explanations import FORMAT, Read, read
 from worker.workflows.code_assist.schemas import (
@@ -47,7 +48,7 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
         answer = await asks.ask(f"explain:{len(before) + 1}", INSTRUCTIONS, question, before)
         found = read(answer, asked.part.start, asked.part.end)
         if not found.faults or len(before) >= REPAIRS_MAX:
-            return _result(asked, found, asks.so_far())
+            return _result(asked, found, told(asks))
         before.append(Exchange(question, answer))
         question = f"This does not fit: {'; '.join(found.faults[:10])}. Give the whole answer again, corrected."
 
@@ -82,19 +83,15 @@ def _shown(selected: Selected, part: Selection) -> Selection | None:
     return None
 
 
-def _result(asked: Asked, found: Read, used: dict[str, object]) -> CodeAssistResult:
+def _result(asked: Asked, found: Read, used: dict[str, Any]) -> CodeAssistResult:
     explained = Explained(
         path=asked.part.file, summary=found.summary, sections=list(found.sections), left_out=asked.left_out
     )
-    return CodeAssistResult.model_validate(
-        {
-            "type": "explain",
-            "files_modified": [],
-            "explanation": found.summary,
-            "diagnostics": [],
-            "explained": explained,
-            "model": used["model"],
-            "usage": used["usage"],
-            "synthetic": used["synthetic"],
-        }
+    return CodeAssistResult(
+        type="explain",
+        files_modified=[],
+        explanation=found.summary,
+        diagnostics=[],
+        explained=explained,
+        **used,
     )

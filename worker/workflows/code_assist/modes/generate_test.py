@@ -2,12 +2,11 @@
 
 import asyncio
 from functools import partial
-from typing import Any
 
 from worker.code import unified_diff
 from worker.context import RunContext
 from worker.workflows.code_assist import testfile
-from worker.workflows.code_assist.model import if_configured
+from worker.workflows.code_assist.model import if_configured, told
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, FilePatch, WrittenTests
 from worker.workflows.code_assist.writing import HYPOTHESIS, Wanted, Wrote, by_hypothesis, by_model
 
@@ -17,7 +16,7 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
     wanted = _wanted(given)
     asks = await if_configured(ctx, given)
     wrote = await (by_model(ctx, wanted, asks) if asks else by_hypothesis(ctx, wanted))
-    used = asks.so_far() if asks else {}
+    used = told(asks) if asks else {}
     tests = _tests(wanted.path, wrote, str(used.get("model")) if asks else HYPOTHESIS)
     making = partial(unified_diff, tests.path, None, tests.content)
     patch = await ctx.step("diff", lambda _: asyncio.to_thread(making), kind="diff")
@@ -27,7 +26,7 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
         explanation=_explain(tests),
         diagnostics=[],
         tests=tests,
-        **_told(used),
+        **used,
     )
 
 
@@ -56,10 +55,6 @@ def _tests(path: str, wrote: Wrote, writer: str) -> WrittenTests:
         failed=played.count("failed"),
         left_out=list(wrote.left_out),
     )
-
-
-def _told(used: dict[str, Any]) -> dict[str, Any]:
-    return {name: used[name] for name in ("model", "usage", "synthetic") if name in used}
 
 
 def _explain(tests: WrittenTests) -> str:

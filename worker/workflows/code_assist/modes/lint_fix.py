@@ -8,6 +8,8 @@ from typing import Any
 from worker.code import unified_diff
 from worker.context import RunContext
 from worker.workflows.code_assist import biome, linters
+from worker.workflows.code_assist.model import questions, told
+from worker.workflows.code_assist.mending import Mended, mend
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, Diagnostic, FilePatch
 
 STEPS = {"total": 5}
@@ -23,12 +25,15 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
     formatted = await ctx.step("lint:format", lambda _: linters.format_files(fixed), kind="format", data=STEPS)
     mended = fixed | formatted
     left = await ctx.step("lint:recheck", lambda _: linters.lint(mended), kind="check", data=STEPS)
-    patches = await ctx.step("diff", lambda _: _patches(taken, mended), kind="diff", data=STEPS)
+    asks = await questions(ctx, given) if given.model is not None and left else None
+    end = await mend(ctx, asks, mended, left) if asks else Mended(mended, left)
+    patches = await ctx.step("diff", lambda _: _patches(taken, end.files), kind="diff", data=STEPS)
     return CodeAssistResult(
         type="lint_fix",
         files_modified=[FilePatch(**patch) for patch in patches],
-        explanation=_explain(found, left, patches, skipped=set(files) - set(taken)),
-        diagnostics=[Diagnostic(**finding) for finding in left],
+        explanation=_explain(found, end, patches, skipped=set(files) - set(taken)),
+        diagnostics=[Diagnostic(**finding) for finding in end.left],
+        **(told(asks) if asks else {}),
     )
 
 
@@ -41,16 +46,18 @@ def _diffs(before: Mapping[str, str], after: Mapping[str, str]) -> list[dict[str
     return [{"path": path, "patch": patch} for path, patch in diffs.items() if patch]
 
 
-def _explain(
-    found: list[dict[str, Any]], left: list[dict[str, Any]], patches: list[dict[str, str]], skipped: set[str]
-) -> str:
-    mended = Counter(item["code"] for item in found) - Counter(item["code"] for item in left)
+def _explain(found: list[dict[str, Any]], end: Mended, patches: list[dict[str, str]], skipped: set[str]) -> str:
+    mended = Counter(item["code"] for item in found) - Counter(item["code"] for item in end.left)
     named = ", ".join(f"{code} x{times}" for code, times in mended.most_common(NAMED_MAX))
     parts = [f"{len(patches)} of the given files changed." if patches else "Nothing needed changing."]
     if mended:
         parts.append(f"{mended.total()} findings mended ({named}).")
-    if left:
-        parts.append(f"{len(left)} findings need a person; see the diagnostics.")
+    if end.taken_away:
+        parts.append(
+            f"{end.taken_away} of them by the model, and no linter knows whether the code still does the same."
+        )
+    if end.left:
+        parts.append(f"{len(end.left)} findings need a person; see the diagnostics.")
     return " ".join([*parts, *_left_alone(skipped)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import IO, Any
@@ -40,14 +41,19 @@ class Scribe:
             self.note(report.nodeid, outcome, None if report.passed else report)
 
 
+def steady() -> None:
+    """Have Hypothesis try the same examples each time, and call nothing a failure because a machine is busy."""
+    import hypothesis
+
+    hypothesis.settings.register_profile("umbel", derandomize=True, deadline=None, database=None)
+    hypothesis.settings.load_profile("umbel")
+
+
 def main(asked: dict[str, Any]) -> None:
     """Play the tests."""
     if asked["hypothesis"]:
-        import hypothesis
-
-        # The same examples each time, and no failure because a machine is busy.
-        hypothesis.settings.register_profile("umbel", derandomize=True, deadline=None, database=None)
-        hypothesis.settings.load_profile("umbel")
+        with contextlib.suppress(ImportError):  # a test that needs it will say so
+            steady()
     sys.path[:0] = asked["roots"]
     with open(ANSWER, "w", encoding="utf-8") as file:
         scribe = Scribe(file)
