@@ -252,7 +252,6 @@ class Settings(BaseSettings):
     neo4j_password: SecretStr = Field(SecretStr(""), description="The user's password.")
     neo4j_database: str = Field("", description="Database on the Neo4j server; empty: the user's own.")
     graph_timeout_s: float = Field(5, gt=0, description="Longest wait for an answer of the store of the graph.")
-    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = Field(
     sandbox: Literal["auto", "e2b", "bubblewrap", "landlock", "none"] = Field(
         "auto",
         description="How code of users and models is kept in; `none`: it is refused. See [Sandboxes](sandboxes.md).",
@@ -299,15 +298,12 @@ class Settings(BaseSettings):
         description="Hosts agents may let their code reach: `name`, `name:port`, `*.name`, `*` (a JSON list).",
     )
     sandbox_network_mb: int = Field(256, ge=1, description="MiB a sandbox may send and receive while it lives.")
-<<<<<<< HEAD
     biome: str = Field(
         "", description="Biome's program, with which `lint_fix` works on JavaScript; empty: `biome` on the PATH."
     )
-=======
     e2b_api_key: SecretStr = Field(SecretStr(""), description="Key of E2B, whose machines are then the sandboxes.")
     e2b_template: str = Field("", description="Template of the machines at E2B; empty for E2B's own.")
     e2b_domain: str = Field("", description="Where E2B is, if it is run by others.")
->>>>>>> 1917e81 (Sandboxes at E2B, where a key is set: the same program inside, through E2B's own client)
     crash_point: str = Field(
         "", description="Development only: kill the worker at this point, or at its n-th: `after_call:2`."
     )

@@ -7,9 +7,9 @@ from typing import Any
 from worker.agent.questions import Exchange
 from worker.context import RunContext
 from worker.errors import StepFailed
-from worker.workflows.code_assist.model import questions, told
 from worker.workflows.code_assist.context import Selected, select_context
 from worker.workflows.code_assist.explanations import FORMAT, Read, read
+from worker.workflows.code_assist.model import questions, told
 from worker.workflows.code_assist.schemas import (
     CodeAssistInput,
     CodeAssistResult,

@@ -8,8 +8,8 @@ from typing import Any
 from worker.code import unified_diff
 from worker.context import RunContext
 from worker.workflows.code_assist import biome, linters
-from worker.workflows.code_assist.model import questions, told
 from worker.workflows.code_assist.mending import Mended, mend
+from worker.workflows.code_assist.model import questions, told
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, Diagnostic, FilePatch
 
 STEPS = {"total": 5}
