@@ -39,6 +39,13 @@ RETURNING from_id || ':' || kind || ':' || to_id
 _GONE = """
 DELETE FROM graph_nodes WHERE account_id = %(account_id)s AND kind = %(kind)s AND key = ANY(%(keys)s) RETURNING id
 """
+_CUT = """
+DELETE FROM graph_edges e USING graph_nodes f, graph_nodes t
+WHERE f.account_id = %(account_id)s AND f.kind = %(left_kind)s AND f.key = %(left_key)s
+  AND e.account_id = f.account_id AND e.from_id = f.id AND e.kind = %(kind)s AND t.id = e.to_id
+  AND NOT t.key = ANY(%(keep)s)
+RETURNING e.from_id || ':' || e.kind || ':' || e.to_id
+"""
 _NODES_AFTER = """
 SELECT id, account_id, kind, key, properties FROM graph_nodes
 WHERE id > %(after)s AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s) ORDER BY id LIMIT %(limit)s
@@ -126,6 +133,14 @@ def forget(connection: Connection, scope: AccountScope, kind: NodeKind, keys: Co
     asked = {"account_id": scope.account_id, "kind": kind, "keys": list(keys)}
     gone = [str(row[0]) for row in connection.exec_driver_sql(_GONE, asked)]
     outbox.tell(connection, scope, outbox.NODE, gone, outbox.DELETE)
+    return len(gone)
+
+
+def cut(connection: Connection, scope: AccountScope, left: Node, kind: EdgeKind, keep: Collection[str]) -> int:
+    """Delete a node's edges of one kind, but those to nodes of these keys; return how many there were."""
+    asked = {"account_id": scope.account_id, "left_kind": left.kind, "left_key": left.key, "kind": kind}
+    gone = [row[0] for row in connection.exec_driver_sql(_CUT, {**asked, "keep": list(keep)})]
+    outbox.tell(connection, scope, outbox.EDGE, gone, outbox.DELETE)
     return len(gone)
 
 

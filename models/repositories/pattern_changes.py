@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from models import payloads
 from models.errors import Conflict, NotFound
-from models.patterns import PatternState
-from models.repositories import patterns
+from models.patterns import EdgeKind, NodeKind, PatternState
+from models.repositories import graph, patterns
 from models.repositories.patterns import PatternRow
 from models.scope import AccountScope
 
@@ -46,7 +46,7 @@ WHERE id IN (
     SELECT id FROM patterns p WHERE account_id = %(account_id)s AND agent = %(agent)s AND NOT pinned
       AND state <> 'retired' AND EXISTS (
         SELECT FROM jsonb_each_text(p.tools) AS learned JOIN jsonb_each_text(%(tools)s::jsonb) AS now_there USING (key)
-        WHERE learned.value <> now_there.value)
+        WHERE learned.value <> now_there.value AND p.steps @> jsonb_build_array(jsonb_build_object('tool', key)))
     ORDER BY id FOR UPDATE
 ) RETURNING id
 """
@@ -177,7 +177,15 @@ def _set(
 ) -> PatternRow:
     given = {"title": content.title, "situation": content.situation, "steps": payloads.dumps(list(content.steps))}
     connection.exec_driver_sql(_SET, {"account_id": scope.account_id, "id": pattern_id, **given})
+    _relate(connection, scope, pattern_id, [str(step["tool"]) for step in content.steps if "tool" in step])
     return _changed(connection, scope, pattern_id, change, reason)
+
+
+def _relate(connection: Connection, scope: AccountScope, pattern_id: UUID, tools: Sequence[str]) -> None:
+    """Have the graph say which tools a pattern uses now."""
+    this = graph.Node(NodeKind.PATTERN, str(pattern_id))
+    graph.cut(connection, scope, this, EdgeKind.USES, tools)
+    graph.write(connection, scope, [graph.Edge(this, EdgeKind.USES, graph.Node(NodeKind.TOOL, each)) for each in tools])
 
 
 def _changed(

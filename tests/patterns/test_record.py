@@ -7,7 +7,7 @@ import pytest
 from models.base import new_id
 from models.errors import Conflict, NotFound
 from models.patterns import PatternKind, PatternState
-from models.repositories import pattern_changes, pattern_uses, patterns
+from models.repositories import graph, pattern_changes, pattern_uses, patterns
 from models.repositories.pattern_changes import Content
 from models.scope import RECONCILER, AccountScope
 from tests.patterns.conftest import Record, lesson, shown
@@ -76,6 +76,20 @@ def test_a_lesson_learned_again_after_an_edit_does_not_undo_the_edit(record: Rec
     record(pattern_changes.edit, scope, pattern.id, Content("In other words", "", []))
     again = learned(record, scope)
     assert (again.id, again.title, again.steps) == (pattern.id, "In other words", [])
+    assert record(pattern_changes.expire, scope, "scout", {"note": "another"}) == [], "it no longer names the tool"
+
+
+def test_the_graph_follows_what_an_edit_says_and_what_is_rolled_back(record: Record, scope: AccountScope) -> None:
+    def uses() -> set[str]:
+        nodes = {node.id: node for node in record(graph.nodes_after, RECONCILER, 0, 100, scope.account_id)}
+        edges = record(graph.edges_after, RECONCILER, graph.FIRST_EDGE, 100_000)
+        return {nodes[edge.to_id].key for edge in edges if edge.account_id == scope.account_id and edge.kind == "USES"}
+
+    pattern = learned(record, scope)
+    record(pattern_changes.edit, scope, pattern.id, Content("", "", [pattern.steps[0], {"tool": "calculator"}]))
+    assert uses() == {"web_search", "calculator"}
+    record(pattern_changes.roll_back, scope, pattern.id, 1)
+    assert uses() == {"web_search", "note"}
 
 
 def test_measurements_leave_a_pinned_pattern_alone(record: Record, scope: AccountScope) -> None:

@@ -42,7 +42,7 @@ def verdict_of(run: RunTold, steps: Sequence[StepTold], calls: Sequence[Call]) -
     if opinion is not None:
         accepted = opinion == "accepted"
         return Verdict(Verifier.PERSON if accepted else None, success=accepted, refuted=not accepted)
-    checks = dict([*_schema(run), *_linted(run), *_sandbox(calls), *_recorded(steps)])
+    checks = dict([*_schema(run), *_linted(run), *_tested(run), *_sandbox(calls), *_recorded(steps)])
     refuted = not all(checks.values())
     passed = [each for each in Verifier if checks.get(each)]
     best = passed[0] if passed and not refuted else None
@@ -69,6 +69,13 @@ def _linted(run: RunTold) -> Checks:
     """The linter's word on what `lint_fix` left behind."""
     if isinstance(run.result, dict) and run.result.get("type") == "lint_fix" and "diagnostics" in run.result:
         yield Verifier.LINTER, not run.result["diagnostics"]
+
+
+def _tested(run: RunTold) -> Checks:
+    """What became of the tests that `generate_test` wrote."""
+    tests = run.result.get("tests") if isinstance(run.result, dict) else None
+    if isinstance(tests, dict) and isinstance(tests.get("passed"), int):
+        yield Verifier.TESTS, tests["passed"] > 0 and not tests.get("failed")
 
 
 def _sandbox(calls: Sequence[Call]) -> Checks:
