@@ -53,6 +53,7 @@ beat_schedule = {
     "tidy": {"task": "maintenance.tidy", "schedule": 300.0},
     "learn": {"task": "maintenance.learn", "schedule": 300.0},
     "index": {"task": "maintenance.index", "schedule": 15.0},
+    "forget": {"task": "maintenance.forget", "schedule": 3600.0},
     "collect": {"task": "maintenance.collect", "schedule": 3600.0},
 }
 beat_scheduler = "tasks.beat:Scheduler"

@@ -270,6 +270,9 @@ class Settings(BaseSettings):
     patterns_tokens: int = Field(800, ge=0, le=10_000, description="Tokens of patterns a run is given at most.")
     patterns_timeout_s: float = Field(2, gt=0, description="Longest wait for each store that is asked for patterns.")
     pattern_learning: bool = Field(True, description="Learn from finished tasks; see [Patterns](patterns.md).")
+    pattern_keep_days: int = Field(
+        90, ge=0, description="Days the graph keeps runs and their like that no pattern was learned from; 0: for ever."
+    )
     embedder: str = Field(
         "auto",
         description="What makes texts vectors: `minilm`, `lexical` or `provider:model`; see [Patterns](patterns.md).",

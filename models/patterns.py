@@ -281,7 +281,7 @@ class PatternOutbox(Base):
     """A row of the record that an index has to be told of; a later change of the same row takes the place of this one.
 
     `subject` is `pattern`, `node` or `edge`. `key` is the pattern's or the node's id, or an edge's
-    `from_id:KIND:to_id`; `op` is `put` or `delete`.
+    `from_id:KIND:to_id`; `op` is `put` or `delete`, which takes a node's edges with it.
     """
 
     __tablename__ = "pattern_outbox"

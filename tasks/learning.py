@@ -12,7 +12,7 @@ from uuid import UUID
 
 from config.settings import get_settings
 from models.errors import Unavailable
-from models.repositories import lessons
+from models.repositories import graph, lessons
 from models.scope import RECONCILER
 from tasks.celery import app
 from tasks.maintenance import database
@@ -55,6 +55,19 @@ def learn_missed() -> int:
     except Unavailable:
         log.warning("database unavailable, learning goes on later")
     return len(tried)
+
+
+@app.task(name="maintenance.forget", expires=3000, send_events=False)
+def forget() -> int:
+    """Have the graph forget old runs and their like; return how many nodes went."""
+    days, gone, batch = get_settings().pattern_keep_days, 0, BATCH
+    try:
+        while days and batch == BATCH:
+            batch = database().run(lambda connection: graph.forget_old(connection, RECONCILER, days, BATCH))
+            gone += batch
+    except Unavailable:
+        log.warning("database unavailable, the graph is tidied up later")
+    return gone
 
 
 def _quietly(run_id: UUID) -> None:

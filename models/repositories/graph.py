@@ -14,6 +14,8 @@ from models.scope import AccountScope, SystemScope
 
 #: Longest key of a node, in characters; it is part of an index.
 KEY_MAX = 300
+#: What every run adds more of.
+PASSING = (NodeKind.RUN, NodeKind.TASK, NodeKind.SESSION, NodeKind.ARTIFACT)
 
 # In one order, so that two writers of the same nodes wait for each other instead of for ever.
 _NODES = """
@@ -38,6 +40,16 @@ RETURNING from_id || ':' || kind || ':' || to_id
 """
 _GONE = """
 DELETE FROM graph_nodes WHERE account_id = %(account_id)s AND kind = %(kind)s AND key = ANY(%(keys)s) RETURNING id
+"""
+# In order of id, which is that of age; those a pattern is derived from stay, and are few for each pattern.
+_OLD = """
+WITH old AS (
+    SELECT id FROM graph_nodes n WHERE kind = ANY(%(kinds)s) AND created_at < now() - %(days)s * interval '1 day'
+      AND NOT EXISTS (SELECT FROM graph_edges e WHERE e.account_id = n.account_id AND e.to_id = n.id
+                      AND e.kind = 'DERIVED_FROM')
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM graph_nodes n USING old WHERE n.id = old.id RETURNING n.account_id, n.id::text
 """
 _CUT = """
 DELETE FROM graph_edges e USING graph_nodes f, graph_nodes t
@@ -134,6 +146,15 @@ def forget(connection: Connection, scope: AccountScope, kind: NodeKind, keys: Co
     gone = [str(row[0]) for row in connection.exec_driver_sql(_GONE, asked)]
     outbox.tell(connection, scope, outbox.NODE, gone, outbox.DELETE)
     return len(gone)
+
+
+def forget_old(connection: Connection, scope: SystemScope, days: int, limit: int) -> int:
+    """Delete runs and their like that no pattern is derived from, `limit` at most; return how many."""
+    rows = connection.exec_driver_sql(_OLD, {"kinds": list(PASSING), "days": days, "limit": limit}).all()
+    for account_id in {row[0] for row in rows}:
+        gone = [row[1] for row in rows if row[0] == account_id]
+        outbox.tell(connection, AccountScope(account_id), outbox.NODE, gone, outbox.DELETE)
+    return len(rows)
 
 
 def cut(connection: Connection, scope: AccountScope, left: Node, kind: EdgeKind, keep: Collection[str]) -> int:

@@ -128,12 +128,18 @@ class ChangeRow(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What became of a lesson: a pattern, and the state it was in before; None for a new one."""
+    """What became of a lesson.
+
+    Attributes:
+        before: the state the pattern was in; None for a new one.
+        told: whether the indexes hear of it: it is new, in another state, or shown by one of its first runs.
+    """
 
     id: UUID
     version: int
     state: str
     before: str | None
+    told: bool = True
 
     @property
     def created(self) -> bool:
@@ -181,8 +187,10 @@ def learn(connection: Connection, scope: AccountScope, new: NewPattern, shown: S
     connection.exec_driver_sql(_EVIDENCE, {**evidence, "task_id": shown.task_id, "verifier": shown.verifier})
     if learned.state != learned.before:
         changed(connection, scope, [learned.id], "learned" if learned.created else "admitted", shown.verifier or "")
-    elif _shown(connection, scope, learned.id) <= TOLD_MAX:
-        outbox.tell(connection, scope, outbox.PATTERN, [str(learned.id)])
+        return learned
+    if _shown(connection, scope, learned.id) > TOLD_MAX:
+        return learned._replace(told=False)
+    outbox.tell(connection, scope, outbox.PATTERN, [str(learned.id)])
     return learned
 
 

@@ -10,7 +10,10 @@ from sqlalchemy import text
 
 from config.settings import Settings
 from models.database import Database
-from models.scope import AccountScope
+from models.patterns import EdgeKind, NodeKind
+from models.repositories import graph
+from models.repositories.graph import Edge, Node
+from models.scope import RECONCILER, AccountScope
 from tasks import dispatch, doorbell, learning, maintenance
 from tasks.queues import LEVELS
 from tasks.workflows import app
@@ -95,6 +98,22 @@ def test_bells_for_learning_never_look_like_a_long_queue_of_runs(lab: Lab, setti
     assert client.llen(key) == dispatch.LEARNING_MAX
     client.delete(key)
     client.close()
+
+
+@pytest.mark.usefixtures("_maintained")
+def test_the_graph_forgets_old_runs_that_taught_nothing(lab: Lab) -> None:
+    ended, taught = (Node(NodeKind.RUN, name) for name in ("ended", "taught"))
+    tool, pattern = Node(NodeKind.TOOL, "note"), Node(NodeKind.PATTERN, "p")
+    edges = [Edge(ended, EdgeKind.USED_TOOL, tool), Edge(pattern, EdgeKind.DERIVED_FROM, taught)]
+    lab.database.run(lambda connection: graph.write(connection, lab.scope, edges))
+    assert learning.forget() == 0
+    lab.sql("UPDATE graph_nodes SET created_at = now() - interval '91 days' WHERE account_id = :id",
+            id=lab.scope.account_id)  # fmt: skip
+    assert learning.forget() == 1
+    left = lab.database.run(lambda c: graph.nodes_after(c, RECONCILER, 0, 10, lab.scope.account_id))
+    assert {node.key for node in left} == {"taught", "note", "p"}
+    told = text("SELECT count(*) FROM pattern_outbox WHERE account_id = :id AND op = 'delete'")
+    assert lab.database.run(lambda c: c.execute(told, {"id": lab.scope.account_id}).scalar()) == 1
 
 
 @pytest.mark.usefixtures("_maintained")

@@ -20,11 +20,19 @@ CODE = "code"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A pattern a run showed, under the id it is recorded by, and those whose place it takes."""
+    """A pattern a run showed.
+
+    Attributes:
+        id: which it is recorded by.
+        pattern: what it says.
+        supersedes: those whose place it takes.
+        derived: whether the run is one of its first: the graph keeps these only.
+    """
 
     id: UUID
     pattern: NewPattern
     supersedes: tuple[UUID, ...] = ()
+    derived: bool = True
 
 
 def facts_of(
@@ -99,7 +107,8 @@ def _kept(steps: Sequence[StepTold]) -> Iterator[dict[str, Any]]:
 def _of_pattern(known: Known, run: Node, concepts: Sequence[Node]) -> list[Edge]:
     new = known.pattern
     this = Node(NodeKind.PATTERN, str(known.id), {"kind": str(new.kind)})
-    edges = [Edge(this, EdgeKind.DERIVED_FROM, run), *_all(this, EdgeKind.SOLVES, concepts)]
+    edges = [*_all(this, EdgeKind.SOLVES, concepts)]
+    edges += [Edge(this, EdgeKind.DERIVED_FROM, run)] if known.derived else []
     edges += _all(this, EdgeKind.SUPERSEDES, (Node(NodeKind.PATTERN, str(each)) for each in known.supersedes))
     for step in new.steps:
         tool = Node(NodeKind.TOOL, step["tool"])

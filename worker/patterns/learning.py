@@ -112,7 +112,7 @@ def _write(connection: Any, scope: AccountScope, run: RunTold, read: _Read) -> N
     for new in sorted(read.taught.patterns, key=lambda each: each.digest):
         learned = patterns.learn(connection, scope, new, shown)
         older = patterns.outdated(connection, scope, learned.id) if learned.created else []
-        known.append(Known(learned.id, new, tuple(older)))
+        known.append(Known(learned.id, new, tuple(older), learned.told))
     calls = [call for call in read.calls if call.tool in read.tools]
     graph.write(connection, scope, facts_of(run, read.steps, calls, read.taught, known))
     told = next((step.result for step in read.steps if step.key == GIVEN and step.status == StepStatus.COMPLETED), None)
