@@ -5,6 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from models.patterns import PatternKind, Verifier
 from models.repositories.lessons import RunTold, StepTold
@@ -284,3 +286,46 @@ def test_a_tool_whose_argument_came_from_another_s_result_depends_on_it() -> Non
     found = facts_of(run(), [], [], taught, [Known(uuid4(), taught.patterns[0])])
     told = {(edge.left.key, str(edge.kind), edge.right.key) for edge in found}
     assert ("tool", "DEPENDS_ON", "first") in told
+
+
+# Whatever is in a journal
+
+TEXT = st.text(max_size=12)
+LEAF = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT)
+VALUE = LEAF | st.lists(LEAF, max_size=2) | st.dictionaries(TEXT, LEAF, max_size=2)
+NAME = st.sampled_from(["calculator", "run_shell", "agent_writer", "stranger", "final_result"])
+CALL = st.tuples(NAME, st.dictionaries(st.sampled_from(["expression", "command", "zzz"]), VALUE, max_size=2))
+RESULT = st.one_of(
+    VALUE,
+    st.fixed_dictionaries({"kind": st.sampled_from(["text", "data", "error", "asked"]), "text": VALUE, "data": VALUE}),
+    st.fixed_dictionaries({"kind": st.just("error"), "error": st.fixed_dictionaries({"code": TEXT})}),
+)
+
+
+@settings(max_examples=25, phases=(Phase.generate,), deadline=None, derandomize=True)
+@given(
+    asks=st.lists(st.lists(CALL, max_size=3), max_size=3),
+    results=st.lists(RESULT, max_size=6),
+    prompt=TEXT,
+    extra=VALUE,
+)
+def test_a_pattern_holds_nothing_but_names_roles_codes_and_the_tools_own_words(
+    asks: list[list[tuple[str, dict[str, Any]]]], results: list[Any], prompt: str, extra: Any
+) -> None:
+    steps = [asked(number, *calls) for number, calls in enumerate(asks, start=1)]
+    named = [name for calls in asks for name, _ in calls if name != "final_result"]
+    steps += [step(f"tool:{at}:{name}", result) for at, (name, result) in enumerate(zip(named, results), start=1)]
+    tools = defined(steps)
+    this = run(input={"prompt": prompt, "files": extra, "agent": "scout"})
+    taught = taught_by(this, calls_of(steps), tools, succeeded=True)
+    assert taught == taught_by(this, calls_of(steps), tools, succeeded=True)
+    vocabulary = frozenset().union(*(tool.words for tool in tools.values()))
+    ours = {"input", "constant", "composed"}
+    for pattern in taught.patterns:
+        for each in pattern.steps:
+            assert each["tool"] in tools
+            assert each["arguments"].keys() <= tools[each["tool"]].arguments
+            assert all(role in ours or role.removeprefix("result:") in tools for role in each["arguments"].values())
+            assert set(each.get("changed", ())) <= tools[each["tool"]].arguments
+            assert code_of({"code": each.get("error", "other")}) == each.get("error", "other")
+    assert set(taught.concepts) <= vocabulary

@@ -100,7 +100,7 @@ def _understood(run: RunTold, steps: Sequence[StepTold]) -> _Read:
 
 def _given(run: RunTold) -> list[str]:
     tools = run.input.get("tools") if isinstance(run.input, dict) else None
-    return [each for each in tools or [] if isinstance(each, str)]
+    return [each for each in tools if isinstance(each, str)] if isinstance(tools, list) else []
 
 
 def _write(connection: Any, scope: AccountScope, run: RunTold, read: _Read) -> None:

@@ -95,7 +95,8 @@ def concepts_of(run: RunTold, tools: Mapping[str, Definition]) -> list[str]:
 
 def _situation(run: RunTold, concepts: Sequence[str]) -> str:
     files = run.input.get("files") if isinstance(run.input, dict) else None
-    names = [str(each.get("name") or each.get("path") or "") for each in files or [] if isinstance(each, dict)]
+    listed = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
+    names = [str(each.get("name") or each.get("path") or "") for each in listed]
     kinds = sorted({found[1].lower() for name in names if (found := _ENDING.search(name))})
     about = f"a task about {', '.join(concepts)}" if concepts else "a task"
     return about + (f", with files of the kinds {', '.join(kinds)}" if kinds else "")
