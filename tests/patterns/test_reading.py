@@ -56,6 +56,7 @@ def ok(tool: str, answer: Any = None, **arguments: Any) -> Call:
         ([step("tool:1:tool", {"kind": "error", "error": {"code": "tool_timeout"}})], Ended.FAILED, "tool_timeout"),
         ([step("tool:1:tool", {"kind": "error", "error": {"code": "Ann's error"}})], Ended.FAILED, "other"),
         ([step("tool:1:tool", status="failed", error={"code": "tool_broken"})], Ended.FAILED, "tool_broken"),
+        ([step("tool:1:tool", {"kind": "data", "data": {"exit_code": 1}})], Ended.OK, None),
         ([step("tool:1:tool", status="started")], Ended.OPEN, None),
         ([step("tool:1:tool", {"skipped": True})], Ended.REJECTED, None),
         ([step("approve:tool:1:tool", {"verdict": "reject"}, "approval")], Ended.REJECTED, None),
@@ -80,6 +81,13 @@ def ok(tool: str, answer: Any = None, **arguments: Any) -> Call:
 def test_how_a_call_ended(steps: list[StepTold], ended: Ended, error: str | None) -> None:
     call = the_call(*steps)
     assert (call.ended, call.error) == (ended, error)
+
+
+@pytest.mark.parametrize(("code", "ended"), [(0, Ended.OK), (1, Ended.FAILED), (None, Ended.FAILED)])
+def test_code_that_ends_badly_is_a_call_that_failed(code: int | None, ended: Ended) -> None:
+    answer = step("tool:1:run_python", {"kind": "data", "data": {"exit_code": code, "stdout": ""}})
+    (call,) = calls_of([asked(1, ("run_python", "{}")), answer])
+    assert call.ended is ended
 
 
 def test_calls_are_numbered_as_the_model_asked_and_output_is_none() -> None:
@@ -171,6 +179,14 @@ def test_handing_work_on_is_a_strategy_and_tools_it_did_not_have_teach_nothing()
     assert (pattern.kind, pattern.title) == (PatternKind.STRATEGY, "Hand work to agent_writer")
 
 
+def test_what_was_done_before_the_same_was_tried_again_is_a_fix() -> None:
+    tools = {"run_shell": TOOL, "write_file": TOOL}
+    calls = [exited("run_shell", a="pytest"), ok("write_file", a="x.py"), ok("run_shell", a="pytest")]
+    fix = next(each for each in taught_by(run(), calls, tools, succeeded=True).patterns if each.kind is PatternKind.FIX)
+    assert fix.title == "When run_shell fails with exit_nonzero, write_file, and try it again"
+    assert [each["tool"] for each in fix.steps] == ["run_shell", "write_file", "run_shell"]
+
+
 def test_a_call_that_was_only_tried_again_is_no_fix() -> None:
     failed = Call(1, "tool", {"a": "x"}, Ended.FAILED, "tool_timeout")
     taught = taught_by(run(), [failed, ok("tool", a="x")], {"tool": TOOL}, succeeded=True)
@@ -195,7 +211,11 @@ def test_inputs_of_any_shape_are_read(given: Any) -> None:
 
 # Verdicts
 
-PASSED, FAILED = {"exit_code": 0}, {"exit_code": 1}
+PASSED = {"exit_code": 0}
+
+
+def exited(tool: str, **arguments: Any) -> Call:
+    return Call(1, tool, arguments, Ended.FAILED, "exit_nonzero", {"exit_code": 1})
 
 
 @pytest.mark.parametrize(
@@ -203,15 +223,15 @@ PASSED, FAILED = {"exit_code": 0}, {"exit_code": 1}
     [
         ({}, [], [], Verdict(None, success=True, refuted=False)),
         ({"status": "failed"}, [ok("run_shell", PASSED)], [], Verdict(None, success=False, refuted=False)),
-        ({"decision": {"verdict": "accepted"}}, [ok("run_shell", FAILED)], [],
+        ({"decision": {"verdict": "accepted"}}, [exited("run_shell")], [],
          Verdict(Verifier.PERSON, success=True, refuted=False)),
         ({"decision": {"verdict": "rejected"}}, [ok("run_shell", PASSED)], [],
          Verdict(None, success=False, refuted=True)),
         ({}, [ok("run_python", PASSED)], [], Verdict(Verifier.EXIT_CODE, success=True, refuted=False)),
-        ({}, [ok("run_python", PASSED), ok("run_python", FAILED)], [], Verdict(None, success=True, refuted=True)),
-        ({}, [ok("run_shell", FAILED, command="pytest -q"), ok("run_shell", PASSED, command="python -m pytest")], [],
+        ({}, [ok("run_python", PASSED), exited("run_python")], [], Verdict(None, success=True, refuted=True)),
+        ({}, [exited("run_shell", command="pytest -q"), ok("run_shell", PASSED, command="python -m pytest")], [],
          Verdict(Verifier.TESTS, success=True, refuted=False)),
-        ({}, [ok("run_shell", FAILED, command="cargo test"), ok("run_shell", PASSED, command="ls")], [],
+        ({}, [exited("run_shell", command="cargo test"), ok("run_shell", PASSED, command="ls")], [],
          Verdict(None, success=False, refuted=True)),
         ({}, [ok("run_shell", PASSED, command="ruff check .")], [],
          Verdict(Verifier.LINTER, success=True, refuted=False)),

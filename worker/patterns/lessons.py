@@ -24,6 +24,8 @@ from worker.tools.spawn_task import PREFIX, SPAWN_TASK
 STEPS_MAX = 20
 CONCEPTS_MAX = 8
 NAMED_MAX = 4
+#: Calls between a failed one and its repetition that can be its cure.
+BETWEEN_MAX = 5
 #: Parts of a task's input that say what it is about.
 SAID = ("prompt", "instructions", "mode")
 #: Words that say nothing of what a text is about.
@@ -141,10 +143,29 @@ def _failures(calls: Sequence[Call], steps: Sequence[dict[str, Any]], writer: _W
         if again is None:
             title = f"{call.tool} fails with {call.error}"
             found.append(writer.pattern(PatternKind.PITFALL, title, [failed]))
-        elif calls[again].ended is Ended.OK and (changed := _changed(call, calls[again], writer.tools[call.tool])):
-            title = f"When {call.tool} fails with {call.error}, change {_named(changed)}"
-            found.append(writer.pattern(PatternKind.FIX, title, [failed, {**steps[again], "changed": changed}]))
+        elif calls[again].ended is Ended.OK:
+            found += _fixed(call, calls[at + 1 : again + 1], [failed, *steps[at + 1 : again + 1]], writer)
     return found
+
+
+def _fixed(failed: Call, since: Sequence[Call], steps: Sequence[dict[str, Any]], writer: _Writer) -> list[NewPattern]:
+    """Return how a failed call was put right: by other arguments, or by what was done before the same was tried again.
+
+    Args:
+        failed: the call.
+        since: the calls after it, up to the one of its tool that went well.
+        steps: of it and those.
+        writer: makes the pattern.
+    """
+    title = f"When {failed.tool} fails with {failed.error}"
+    if changed := _changed(failed, since[-1], writer.tools[failed.tool]):
+        cure = [steps[0], {**steps[-1], "changed": changed}]
+        return [writer.pattern(PatternKind.FIX, f"{title}, change {_named(changed)}", cure)]
+    between = [step for call, step in zip(since[:-1], steps[1:-1], strict=True) if call.ended is Ended.OK]
+    if not 0 < len(between) <= BETWEEN_MAX:
+        return []
+    done = _named([step["tool"] for step in between], ", then ")
+    return [writer.pattern(PatternKind.FIX, f"{title}, {done}, and try it again", [steps[0], *between, steps[-1]])]
 
 
 def _settled(call: Call) -> bool:

@@ -18,6 +18,9 @@ OUTPUT_TOOL = "final_result"
 ASKED = "asked"
 REFUSED_ARGUMENTS = "tool_arguments"
 OTHER_ERROR = "other"
+#: Tools that run code, and the code of the failure that the code itself ended with.
+RUNS = frozenset({"run_python", "run_shell"})
+EXIT_NONZERO = "exit_nonzero"
 
 _MODEL = re.compile(r"model:(\d+)")
 _CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -76,7 +79,7 @@ def _call(number: int, part: Mapping[str, Any], by_key: Mapping[str, StepTold], 
         if said is not None or not followed:
             return Call(number, tool, arguments, Ended.REJECTED if said is not None else Ended.OPEN)
         return Call(number, tool, arguments, Ended.FAILED, REFUSED_ARGUMENTS)
-    return Call(number, tool, arguments, *_end(step, by_key.get(f"join:{key}")))
+    return Call(number, tool, arguments, *_end(tool, step, by_key.get(f"join:{key}")))
 
 
 def _last_round(key: str, by_key: Mapping[str, StepTold]) -> StepTold | None:
@@ -99,7 +102,7 @@ def _arguments(raw: Any, said: StepTold | None) -> Mapping[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def _end(step: StepTold, joined: StepTold | None) -> tuple[Ended, str | None, Any]:
+def _end(tool: str, step: StepTold, joined: StepTold | None) -> tuple[Ended, str | None, Any]:
     if step.status == StepStatus.FAILED:
         return Ended.FAILED, code_of(step.error), None
     result = step.result
@@ -113,7 +116,10 @@ def _end(step: StepTold, joined: StepTold | None) -> tuple[Ended, str | None, An
         return _of_child(result, joined)
     if result.get("kind") == "error":
         return Ended.FAILED, code_of(result.get("error")), None
-    return Ended.OK, None, result.get(str(result.get("kind")), result.get("args"))
+    answer = result.get(str(result.get("kind")), result.get("args"))
+    if tool in RUNS and isinstance(answer, dict) and answer.get("exit_code") != 0:
+        return Ended.FAILED, EXIT_NONZERO, answer
+    return Ended.OK, None, answer
 
 
 def _of_child(started: Mapping[str, Any], joined: StepTold | None) -> tuple[Ended, str | None, Any]:

@@ -8,11 +8,10 @@ from typing import Any
 from models.patterns import Verifier
 from models.repositories.lessons import RunTold, StepTold
 from models.tasks import Status, StepStatus
-from worker.patterns.trace import Call, Ended
+from worker.patterns.trace import EXIT_NONZERO, RUNS, Call, Ended
 
 #: Kind of a step by which a workflow records a check of its own: `{"verifier": one of Verifier, "passed": bool}`.
 VERIFY = "verify"
-_RUNS = frozenset({"run_python", "run_shell"})
 _TESTS = re.compile(
     r"\b(pytest|unittest|tox|nox|(npm|yarn|pnpm|make|go|cargo|mvn|gradle) (run )?test|jest|vitest|rspec)\b"
 )
@@ -81,8 +80,8 @@ def _tested(run: RunTold) -> Checks:
 def _sandbox(calls: Sequence[Call]) -> Checks:
     last: bool | None = None
     for call in calls:
-        if call.tool in _RUNS and call.ended is Ended.OK and isinstance(call.answer, Mapping):
-            last = call.answer.get("exit_code") == 0
+        if call.tool in RUNS and (call.ended is Ended.OK or call.error == EXIT_NONZERO):
+            last = call.ended is Ended.OK
             kind = _kind(call.arguments)
             if kind is not None:
                 yield kind, last
