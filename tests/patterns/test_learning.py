@@ -12,11 +12,12 @@ from sqlalchemy import text
 from config.settings import Settings
 from models.database import Database
 from models.patterns import NodeKind
-from models.repositories import graph, lessons, patterns, requests, tasks
+from models.repositories import graph, lessons, pattern_credit, pattern_uses, patterns, requests, tasks
 from models.scope import RECONCILER, AccountScope
 from tests.agent.conftest import Call, Lab, Script, lab, quick, script
 from worker.agent.loop import Assignment, run_agent
 from worker.context import RunContext
+from worker.patterns.crediting import judge
 from worker.patterns.learning import EXTRACTOR, Result, learn
 from worker.spec import Workflow
 from worker.testing import running_engine, workflow
@@ -141,6 +142,24 @@ async def test_a_rejected_result_no_longer_speaks_for_what_it_showed(lab: Lab, p
     query = text("SELECT success, verifier FROM pattern_outcomes WHERE run_id = :run")
     outcome = lab.database.run(lambda c: c.execute(query, {"run": task.run_id}).one())
     assert tuple(outcome) == (False, None)
+
+
+async def test_a_late_judgement_counts_for_what_the_run_was_given(lab: Lab, play: Play) -> None:
+    task = await play(Call("calculator", {"expression": "1 + 1"}), Call("final_result", {"sum": 3}), output_schema=SUM)
+    learn_from(lab, task)
+    given = learned(lab)["workflow"]
+    offered = [pattern_uses.Offered(given.id, 1, 0.9, 1)]
+    lab.database.run(lambda c: pattern_uses.offer(c, lab.scope, task.run_id, task.id, offered))
+    lab.database.run(lambda c: pattern_uses.followed(c, lab.scope, task.run_id, {given.id: (True, 0.9)}))
+
+    def proved() -> float:
+        return lab.database.run(lambda c: pattern_credit.credits(c, lab.scope, [given.id]))[given.id].value
+
+    lab.database.run(lambda c: judge(c, lab.scope, given.id))
+    assert proved() > 0
+    lab.ask("decide", task, "rejected", None)
+    assert learn_from(lab, task) is Result.JUDGED
+    assert proved() < 0
 
 
 async def test_two_workers_that_learn_from_one_run_at_once_learn_once(lab: Lab, play: Play) -> None:

@@ -14,7 +14,7 @@ from models.repositories.lessons import Lesson, RunTold, StepTold
 from models.scope import RECONCILER, AccountScope
 from models.tasks import TERMINAL, Status, StepStatus
 from worker.patterns.crediting import STEP as GIVEN
-from worker.patterns.crediting import credit
+from worker.patterns.crediting import credit, judge
 from worker.patterns.definitions import defined
 from worker.patterns.facts import Known, facts_of
 from worker.patterns.lessons import Taught, agent_of, taught_by
@@ -137,4 +137,7 @@ def _judge(connection: Any, scope: AccountScope, lesson: Lesson) -> Result:
         accepted = lesson.opinion == "accepted"
         reason = Verifier.PERSON if accepted else "a person rejected the only result that spoke for it"
         patterns.changed(connection, scope, changed, "admitted" if accepted else "doubted", reason)
+    for use in pattern_uses.of_run(connection, scope, lesson.run_id):
+        if use.pattern_id is not None:  # the run's success is another one now, and so may be what it says of them
+            judge(connection, scope, use.pattern_id)
     return Result.JUDGED
