@@ -62,6 +62,13 @@ class Forbidden(WebError):
     code = "origin_refused"
 
 
+class OperationsOnly(WebError):
+    """This concerns every account. Use a key made with `flask --app web keys create --operations`."""
+
+    status = 403
+    code = "operations_only"
+
+
 class NotFound(WebError):
     """There is nothing here for this key. Check the id, the path and the account the key belongs to."""
 

@@ -265,6 +265,14 @@ class Umbel(Declarations):
         """What tasks submitted in this time used: `total` and `workflows`, with tokens, calls and `usd` as text."""
         return self._http.get("/v1/usage", params={"since": since, "until": until})
 
+    def indexes(self) -> Sequence[dict[str, Any]]:
+        """How the indexes of patterns stand; the key needs the scope `operations`."""
+        return tuple(self._http.get("/v1/indexes")["indexes"])
+
+    def build_index(self, index: str) -> dict[str, Any]:
+        """Have an index, `vectors` or `graph`, built anew from the record; returns the build that is open."""
+        return self._http.post(f"/v1/indexes/{index}/build")
+
     def workflows(self) -> Sequence[Workflow]:
         """What the server can do."""
         return tuple(map(Workflow.of, self._http.get("/v1/workflows")["workflows"]))

@@ -68,6 +68,7 @@ class StandIn:
         self.ready: Json = {"status": "ready", "version": "0.1.0", "checks": {}}
         self.failures: deque[tuple[int, Json, Json]] = deque()
         self.plans: deque[Plan] = deque()
+        self.builds: deque[Json] = deque()
         self.refuse_sockets: int | None = None
         self.streams: list[Json] = []
         self.calls: list[tuple[str, str, Json, Any]] = []
@@ -113,6 +114,8 @@ class StandIn:
         app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
         app.add_url_rule("/v1/usage", view_func=self._usage)
+        app.add_url_rule("/v1/indexes", view_func=self._indexes)
+        app.add_url_rule("/v1/indexes/<index>/build", view_func=self._build, methods=["POST"])
         app.add_url_rule("/v1/tools", view_func=self._tools)
         app.add_url_rule("/v1/tools/import", view_func=self._import, methods=["POST"])
         app.add_url_rule("/v1/tools/<name>", view_func=self._tool, methods=["GET", "PUT", "DELETE"])
@@ -212,6 +215,12 @@ class StandIn:
         names = ("tasks", "steps", "tool_calls", "input_tokens", "output_tokens", "unpriced_steps")
         used: Json = dict.fromkeys(names, 0 if "since" in request.args else 7) | {"usd": "1.25"}
         return {"total": used, "workflows": [used | {"workflow": "agent"}]}
+
+    def _indexes(self) -> Json:
+        return {"indexes": [{"index": each, "build": self.builds.popleft()} for each in ("graph", "vectors")]}
+
+    def _build(self, index: str) -> Json:
+        return self.builds.popleft()
 
     def _workflows(self) -> Json:
         return {"workflows": [{"name": "probe", "description": "Checks.", "queue": "interactive"}]}

@@ -9,6 +9,7 @@ from umbel_client.cli import (
     following,
     keeping,
     lint_fix,
+    patterns,
     serving,
     showing,
     submitting,
@@ -27,6 +28,7 @@ for module in (
     keeping,
     declaring,
     tools,
+    patterns,
     serving,
     doctor,
 ):
