@@ -28,7 +28,6 @@ _TELL = """
 UPDATE index_builds SET done = %(done)s, total = %(total)s, embedder = %(embedder)s, updated_at = now()
 WHERE id = %(id)s AND generation = %(generation)s AND state = 'running' RETURNING id
 """
-_ALIVE = "UPDATE index_builds SET updated_at = now() WHERE id = %(id)s AND generation = %(generation)s"
 _END = """
 UPDATE index_builds SET state = %(state)s, error = %(error)s, updated_at = now(),
     ended_at = CASE WHEN %(state)s IN ('done', 'failed') THEN now() END
@@ -71,11 +70,6 @@ def tell(connection: Connection, scope: SystemScope, build: Build, done: int, to
     """Say how far a build is; False if another worker has taken it."""
     told = {"id": build.id, "generation": build.generation, "done": done, "total": total, "embedder": embedder}
     return connection.exec_driver_sql(_TELL, told).one_or_none() is not None
-
-
-def alive(connection: Connection, scope: SystemScope, build: Build) -> None:
-    """Say that a build goes on."""
-    connection.exec_driver_sql(_ALIVE, {"id": build.id, "generation": build.generation})
 
 
 def end(connection: Connection, scope: SystemScope, build: Build, state: BuildState, error: str | None) -> bool:

@@ -18,12 +18,13 @@ from models.repositories import accounts, index_builds, pattern_outbox, patterns
 from models.scope import OPERATIONS, AccountScope
 from tasks import indexing
 from worker.patterns import feeding
+from worker.patterns.building import INDEXING
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.embedders.lexical import LexicalEmbedder
 from worker.patterns.vectors import building, serving
 from worker.patterns.vectors.building import Builder
 from worker.patterns.vectors.errors import VectorStoreUnavailable
-from worker.patterns.vectors.following import INDEXING, VectorFollower, text_of
+from worker.patterns.vectors.following import VectorFollower, text_of
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.pgvector import PgvectorStore
 
@@ -187,6 +188,23 @@ async def test_a_build_of_a_lost_worker_is_carried_on_and_its_late_worker_writes
     assert await nearest(scope, embedding, vectors, "book a flight") == [flight]
     assert not run(index_builds.tell, INDEXING, lost, 1, 1, "x")
     assert not run(index_builds.end, INDEXING, lost, BuildState.FAILED, "late")
+
+
+async def test_a_worker_whose_build_was_taken_lets_go_of_it(
+    database: Database, run: Run, embedding: Embedding, vectors: Vectors, learn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn("book a flight")
+    run(index_builds.ask, INDEXING, Consumer.VECTORS)
+    written = PgvectorStore.upsert
+
+    async def meanwhile(self: PgvectorStore, space: Any, points: Any, generation: str | None = None) -> None:
+        await asyncio.to_thread(run, index_builds.take, INDEXING, Consumer.VECTORS, "gother", 0)
+        await written(self, space, points, generation)
+
+    monkeypatch.setattr(PgvectorStore, "upsert", meanwhile)
+    await Builder(database, embedding, vectors).build()
+    newest = run(index_builds.newest, INDEXING)["vectors"]
+    assert (newest.state, newest.generation, newest.error) == ("running", "gother", None)
 
 
 async def test_a_build_cut_short_leaves_the_old_index_and_waits_for_the_store(

@@ -4,33 +4,24 @@ What changes meanwhile is written to both by who follows the record, and what ch
 being written is written once more.
 """
 
-import asyncio
-import logging
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
 from models.database import Database
-from models.indexing import BuildState
 from models.patterns import Consumer
-from models.repositories import index_builds, patterns
+from models.repositories import patterns
 from models.repositories.index_builds import Build
 from models.repositories.patterns import PatternRow
-from worker.errors import WorkerError
+from worker.patterns import building
+from worker.patterns.building import INDEXING, SILENT_S, Building, run
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.vectors.base import Space
-from worker.patterns.vectors.errors import VectorIndexMissing
-from worker.patterns.vectors.following import INDEXING, run, write
+from worker.patterns.vectors.following import write
 from worker.patterns.vectors.index import Vectors
 
 #: Patterns read, embedded and written at once.
 PAGE = 256
-#: A build whose worker says nothing for so long is taken by another; it says something more often than that.
-SILENT_S, ALIVE_S = 120.0, 20.0
-
-log = logging.getLogger(__name__)
 
 
 class Builder:
@@ -43,44 +34,22 @@ class Builder:
         self._silent_s = silent_s
 
     async def build(self) -> Build | None:
-        """Carry out the build that waits, or go on for a worker that is gone; None if there is neither.
+        """Carry out the build that waits; as `worker.patterns.building.build`."""
+        by = self._embedding.embedder.name
+        return await building.build(self._database, Consumer.VECTORS, by, self._fill, self._silent_s)
 
-        What can't be done now stays in the queue; what never can has failed, with its code.
-        """
-        generation = f"g{time.time_ns() // 1000:x}"
-        take = partial(
-            index_builds.take,
-            scope=INDEXING, consumer=Consumer.VECTORS, generation=generation, silent_s=self._silent_s,
-        )  # fmt: skip
-        build = await run(self._database, take)
-        if build is not None:
-            await self._carry_out(build)
-        return build
-
-    async def _carry_out(self, build: Build) -> None:
-        state, code = BuildState.DONE, None
-        try:
-            async with self._telling(build):
-                await self._fill(build)
-        except WorkerError as error:
-            state, code = (BuildState.QUEUED if error.retryable else BuildState.FAILED), error.code
-            log.warning("the index of vectors was not built", extra={"reason": error.code, "state": state})
-        end = partial(index_builds.end, scope=INDEXING, build=build, state=state, error=code)
-        await run(self._database, end)
-
-    async def _fill(self, build: Build) -> None:
-        space, store = await self._embedding.space(), self._vectors.store
+    async def _fill(self, building: Building) -> None:
+        space, store, generation = await self._embedding.space(), self._vectors.store, building.build.generation
         for left in await store.drafts(space):  # by a build that nobody carries on
             await store.discard(space, left)
-        await store.draft(space, build.generation)
+        await store.draft(space, generation)
         total = await run(self._database, lambda connection: patterns.count(connection, INDEXING))
         done, last = 0, patterns.FIRST_ID
-        await self._tell(build, done, total)
         while rows := await self._after(last):
-            await self._write(space, rows, build.generation)
+            await self._write(space, rows, generation)
             done, last = done + len(rows), rows[-1].id
-            await self._tell(build, done, max(done, total))
-        await store.publish(space, build.generation)
+            await building.tell(done, total)
+        await store.publish(space, generation)
 
     async def _write(self, space: Space, rows: Sequence[PatternRow], generation: str) -> None:
         """Write patterns until what was written is what they are."""
@@ -91,33 +60,8 @@ class Builder:
             rows = [row for row in again if row.updated_at != known[row.id]]
 
     async def _after(self, last: UUID) -> list[PatternRow]:
-        after = partial(patterns.after, scope=INDEXING, pattern_id=last, limit=PAGE)
-        return await run(self._database, after)
+        return await run(self._database, partial(patterns.after, scope=INDEXING, pattern_id=last, limit=PAGE))
 
     async def _again(self, rows: Sequence[PatternRow]) -> list[PatternRow]:
         ids = [row.id for row in rows]
         return await run(self._database, lambda connection: patterns.of_ids(connection, INDEXING, ids))
-
-    async def _tell(self, build: Build, done: int, total: int) -> None:
-        name = self._embedding.embedder.name
-        tell = partial(index_builds.tell, scope=INDEXING, build=build, done=done, total=total, embedder=name)
-        if not await run(self._database, tell):
-            raise VectorIndexMissing("another worker has taken this build")
-
-    @asynccontextmanager
-    async def _telling(self, build: Build) -> AsyncIterator[None]:
-        """Say that it goes on, also where one step takes minutes."""
-
-        async def tell() -> None:
-            while True:
-                await asyncio.sleep(ALIVE_S)
-                with suppress(Exception):  # what can't be told now is told next time
-                    await run(self._database, partial(index_builds.alive, scope=INDEXING, build=build))
-
-        telling = asyncio.create_task(tell())
-        try:
-            yield
-        finally:
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling

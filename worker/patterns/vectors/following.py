@@ -1,8 +1,6 @@
 """Keeps vectors of patterns as the record is: change by change."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 from uuid import UUID
 
 from models.database import Database
@@ -10,14 +8,11 @@ from models.patterns import Consumer
 from models.repositories import index_builds, patterns
 from models.repositories import pattern_outbox as outbox
 from models.repositories.patterns import PatternRow
-from models.scope import AccountScope, SystemScope
+from models.scope import AccountScope
+from worker.patterns.building import INDEXING, run
 from worker.patterns.embedders.embedding import TEXT_MAX, Embedding
 from worker.patterns.vectors.base import Point, Space
 from worker.patterns.vectors.index import Vectors
-
-T = TypeVar("T")
-
-INDEXING = SystemScope("indexing")
 
 
 class VectorFollower:
@@ -72,8 +67,3 @@ def text_of(row: PatternRow) -> str:
 
 def _point(row: PatternRow, vector: list[float]) -> Point:
     return Point(row.id, row.account_id, vector, row.kind, row.state, row.toolset_hash, row.agent)
-
-
-async def run(database: Database, work: Callable[[Any], T]) -> T:
-    """Run a transaction beside the loop."""
-    return await asyncio.to_thread(database.run, work)

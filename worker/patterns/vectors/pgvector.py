@@ -158,4 +158,5 @@ def _condition(within: Within) -> Condition:
 
 
 def _text(vector: Vector) -> str:
-    return f"[{','.join(map(repr, vector))}]"
+    """Nine digits say all that 32 bits hold; one format for all of them takes a quarter of the time of each alone."""
+    return f"[{','.join(['%.9g'] * len(vector)) % tuple(vector)}]"

@@ -16,10 +16,11 @@ from models.repositories import pattern_outbox as outbox
 from worker import llm
 from worker.errors import WorkerError
 from worker.llm.embedding import Embeddings
+from worker.patterns.building import INDEXING, run
 from worker.patterns.embedders.opening import name_of, open_embedding
 from worker.patterns.feeding import drain
 from worker.patterns.vectors.building import Builder
-from worker.patterns.vectors.following import INDEXING, VectorFollower, run
+from worker.patterns.vectors.following import VectorFollower
 from worker.patterns.vectors.opening import open_vectors
 
 log = logging.getLogger(__name__)
