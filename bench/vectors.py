@@ -1,0 +1,156 @@
+"""vectors: the five nearest of an account among many, in PostgreSQL by pgvector, beside numpy looking at all of them.
+
+Vectors lie in clusters, as those of texts do. Accounts have a half, a quarter, an eighth ... of them; queries are near
+a vector of the account that asks. numpy has everything in memory and compares what a mask lets through: it is exact, so
+it is the measure of recall, too. The index is built as a rebuild builds it, then searched one query at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import SecretStr
+from sqlalchemy import text
+from threadpoolctl import threadpool_limits
+
+from bench.__main__ import Plan
+from bench.measure import percentile
+from bench.report import Report
+from config.settings import Settings
+from local.home import temporary_home
+from local.postgres import PostgresServer
+from models.database import Database, connect
+from models.scope import AccountScope
+from worker.patterns.vectors.base import Content, Point, Space, Where
+from worker.patterns.vectors.index import Vectors
+from worker.patterns.vectors.pgvector import PgvectorStore
+
+POINTS, DIMENSION, GROWN = 21_624, 768, 10
+CLUSTERS, ACCOUNTS, QUERIES, NEAREST = 200, 8, 400, 5
+#: How many times the masked scan's median a search may take; how many of the true nearest it must find.
+OVER_SCAN, RECALL, P99_MS = 2.0, 0.95, 100.0
+OURS, SCAN = "pgvector", "numpy, masked scan"
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Vectors, who has them, and what is asked by whom."""
+
+    vectors: Array
+    owners: npt.NDArray[np.int64]
+    queries: Array
+    askers: npt.NDArray[np.int64]
+
+
+def run(plan: Plan) -> Report:
+    """Measure both in every round, then once with ten times as many."""
+    report = Report("vectors", f"the {NEAREST} nearest of an account, {DIMENSION} numbers each, one query at a time")
+    report.notes.append(f"load of the machine when it began: {os.getloadavg()[0]:.1f}")
+    with temporary_home() as home, PostgresServer(home) as server:
+        database = connect(Settings(environment="development", database_url=SecretStr(server.url)), pool_size=2)
+        try:
+            measure(report, database, plan)
+        finally:
+            database.close()
+    return report
+
+
+def measure(report: Report, database: Database, plan: Plan) -> None:
+    """Add the rounds and their goals."""
+    size = plan.size(POINTS, 200)
+    for number in range(plan.rounds):
+        _round(report, database, crowd(size, plan.size(QUERIES, 10), number), "")
+        plan.say(f"vectors: round {number + 1}: {report.rounds[OURS][-1]}")
+    if plan.scale >= 1:
+        _round(report, database, crowd(size * GROWN, QUERIES, 99), f", {GROWN} times as many")
+    report.goal("p50 over the masked scan's", report.ratio(OURS, SCAN, "p50 ms"), "<=", OVER_SCAN)
+    report.goal("p99 ms", report.median(OURS, "p99 ms"), "<=", P99_MS)
+    report.goal(f"share of the true {NEAREST} found", report.median(OURS, "recall"), ">=", RECALL)
+
+
+def crowd(size: int, queries: int, seed: int) -> Crowd:
+    """Make vectors in clusters, and queries near some of them."""
+    chance = np.random.default_rng(seed)
+    centres = chance.standard_normal((CLUSTERS, DIMENSION), np.float32)
+    vectors = centres[chance.integers(CLUSTERS, size=size)]
+    vectors += chance.standard_normal(vectors.shape, np.float32)
+    owners = np.minimum(np.floor(-np.log2(chance.random(size))).astype(np.int64), ACCOUNTS - 1)
+    asked = chance.integers(size, size=queries)
+    near = vectors[asked] + chance.standard_normal((queries, DIMENSION), np.float32) * np.float32(0.5)
+    return Crowd(_unit(vectors), owners, _unit(near), owners[asked])
+
+
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def _round(report: Report, database: Database, given: Crowd, grown: str) -> None:
+    scanned, exact = _scan(given)
+    report.add(SCAN + grown, scanned)
+    report.add(OURS + grown, asyncio.run(_search(database, given, exact)))
+
+
+def _scan(given: Crowd) -> tuple[dict[str, float], list[set[int]]]:
+    taken, found = [], []
+    with threadpool_limits(1):
+        for query, asker in zip(given.queries, given.askers, strict=True):
+            began = time.perf_counter()
+            scores = given.vectors @ query
+            scores[given.owners != asker] = -np.inf
+            best = np.argpartition(-scores, NEAREST)[:NEAREST]
+            best = best[np.argsort(-scores[best])]
+            taken.append(time.perf_counter() - began)
+            found.append({int(each) for each in best if np.isfinite(scores[each])})
+    return {**_times(taken), "recall": 1.0, "MB": given.vectors.nbytes / 1e6}, found
+
+
+async def _search(database: Database, given: Crowd, exact: list[set[int]]) -> dict[str, float]:
+    vectors = Vectors(PgvectorStore(database))
+    space = Space(Content.TEXT, "bench", DIMENSION)
+    began = time.perf_counter()
+    await vectors.store.draft(space, "bench")
+    for start in range(0, len(given.vectors), 4096):
+        await vectors.upsert(space, _points(given, start, start + 4096), "bench")
+    loaded = time.perf_counter()
+    await vectors.store.publish(space, "bench")
+    built = time.perf_counter()
+    taken, hit = [], 0
+    for query, asker, wanted in zip(given.queries.tolist(), given.askers, exact, strict=True):
+        at = time.perf_counter()
+        hits = await vectors.search(_account(asker), space, query, Where(states=("active",)), NEAREST)
+        taken.append(time.perf_counter() - at)
+        hit += len(wanted & {each.id.int for each in hits})
+    share = hit / sum(map(len, exact))
+    size = await asyncio.to_thread(database.run, lambda c: c.execute(text(_SIZE), {"name": space.name}).scalar_one())
+    await vectors.store.drop(space)
+    times = {"load s": loaded - began, "index s": built - loaded}
+    return {**_times(taken), "recall": share, "MB": float(size) / 1e6, **times}
+
+
+_SIZE = """
+SELECT sum(pg_total_relation_size(('vectors.' || tablename)::regclass)) FROM pg_tables
+WHERE schemaname = 'vectors' AND starts_with(tablename, :name)
+"""
+
+
+def _points(given: Crowd, start: int, end: int) -> list[Point]:
+    numbers = range(start, min(end, len(given.vectors)))
+    return [
+        Point(UUID(int=n), _account(given.owners[n]).account_id, given.vectors[n].tolist(), "workflow") for n in numbers
+    ]
+
+
+def _account(number: np.int64) -> AccountScope:
+    return AccountScope(UUID(int=int(number) + 1))
+
+
+def _times(taken: list[float]) -> dict[str, float]:
+    return {"p50 ms": percentile(taken, 0.5) * 1000, "p99 ms": percentile(taken, 0.99) * 1000}
