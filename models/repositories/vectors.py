@@ -19,12 +19,14 @@ from models.scope import AccountScope, SystemScope
 #: pgvector's HNSW takes `vector` up to 2,000 numbers and `halfvec` up to 4,000.
 WHOLE_MAX, HALF_MAX = 2000, 4000
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# Only a superuser may create the extension, and whoever owns the database the schema; else the answer is no.
+# Only a superuser may create the extension, and whoever owns the database the schema; else the answer is no. Before 0.8
+# an index gave up once it had looked at a few, whatever the filter.
 _PREPARE = """
 SELECT pg_advisory_xact_lock(hashtext('umbel.vectors'));
 DO $$ BEGIN CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA IF NOT EXISTS vectors;
 EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN NULL; END $$;
-SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector') AND to_regnamespace('vectors') IS NOT NULL
+SELECT to_regnamespace('vectors') IS NOT NULL AND EXISTS (
+    SELECT 1 FROM pg_extension WHERE extname = 'vector' AND string_to_array(extversion, '.')::int[] >= '{0,8}')
 """
 # Rows as long as a page stay whole: a vector kept apart costs a look-up each time it is compared.
 _CREATE = """

@@ -16,8 +16,9 @@ from worker.patterns.vectors.errors import VectorIndexMissing, VectorRefused, Ve
 T = TypeVar("T")
 
 _CURE = (
-    "PostgreSQL lacks the extension vector. Install pgvector (Debian: postgresql-18-pgvector), then as a superuser in "
-    "Umbel's database: CREATE EXTENSION vector; CREATE SCHEMA vectors AUTHORIZATION umbel; or set UMBEL_QDRANT_URL"
+    "PostgreSQL lacks the extension vector, 0.8 or later. Install pgvector (Debian: postgresql-18-pgvector), then in "
+    "Umbel's database, as a superuser: CREATE EXTENSION vector; CREATE SCHEMA vectors AUTHORIZATION umbel; or set "
+    "UMBEL_QDRANT_URL"
 )
 
 
