@@ -23,7 +23,7 @@ from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.embedders.lexical import LexicalEmbedder
 from worker.patterns.vectors import building, serving
 from worker.patterns.vectors.building import Builder
-from worker.patterns.vectors.errors import VectorStoreUnavailable
+from worker.patterns.vectors.errors import VectorIndexMissing, VectorStoreUnavailable
 from worker.patterns.vectors.following import VectorFollower, text_of
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.pgvector import PgvectorStore
@@ -71,9 +71,11 @@ async def embedding() -> AsyncIterator[Embedding]:
 
 @pytest.fixture
 async def vectors(database: Database, embedding: Embedding) -> AsyncIterator[Vectors]:
-    opened = Vectors(PgvectorStore(database))
+    """With an index that has nothing yet."""
+    opened, space = Vectors(PgvectorStore(database)), await embedding.space()
+    await opened.ensure(space)
     yield opened
-    await opened.store.drop(await embedding.space())
+    await opened.store.drop(space)
 
 
 @pytest.fixture
@@ -149,14 +151,16 @@ async def test_a_store_that_is_down_delays_the_index_and_loses_nothing(
     assert await nearest(scope, embedding, vectors, "book a flight") == [flight]
 
 
-async def test_a_collection_just_made_asks_for_what_is_missing_in_it(
+async def test_an_index_that_is_not_there_is_built_whole_before_it_is_searched(
     database: Database, run: Run, scope: AccountScope, embedding: Embedding, vectors: Vectors, learn: Any, drain: Any
 ) -> None:
+    await vectors.store.drop(await embedding.space())
     early = learn("book a flight")
     run(pattern_outbox.discard, INDEXING, Consumer.VECTORS)  # told to the index of another embedder
     late = learn("bake a cake")
-    await drain()
-    assert await nearest(scope, embedding, vectors, "book a flight") == [late]
+    assert await drain() == 1
+    with pytest.raises(VectorIndexMissing):
+        await nearest(scope, embedding, vectors, "book a flight")
     assert run(index_builds.newest, INDEXING)["vectors"].state == BuildState.QUEUED
     await Builder(database, embedding, vectors).build()
     assert await nearest(scope, embedding, vectors, "book a flight") == [early, late]
@@ -213,6 +217,7 @@ async def test_a_build_cut_short_leaves_the_old_index_and_waits_for_the_store(
 ) -> None:  # fmt: skip
     flight = learn("book a flight")
     await drain()
+    run(index_builds.ask, INDEXING, Consumer.VECTORS)
 
     async def down(*_: Any) -> None:
         raise VectorStoreUnavailable

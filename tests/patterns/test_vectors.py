@@ -109,6 +109,7 @@ async def test_making_a_collection_many_times_at_once_makes_one(vectors: Vectors
     await asyncio.gather(*(vectors.ensure(other) for _ in range(4)))
     await vectors.upsert(other, [point(1, vector(1))])
     await vectors.ensure(other)
+    assert await vectors.exists(other)
     assert (await vectors.count(ME, other), await vectors.count(ME, space)) == (1, 0)
     assert await vectors.store.drafts(other) == []
     await vectors.store.drop(other)
@@ -144,6 +145,7 @@ async def test_a_half_built_generation_is_recognised_and_never_searched(vectors:
 
 async def test_before_anything_is_indexed_the_error_says_what_to_do(vectors: Vectors) -> None:
     never = Space(Content.TEXT, "never", SIZE)
+    assert not await vectors.exists(never)
     for asked in (
         vectors.search(ME, never, vector(1)),
         vectors.count(ME, never),

@@ -152,8 +152,11 @@ class VectorStore(Protocol):
 
     name: str
 
-    async def ensure(self, space: Space) -> bool:
-        """Make the space's collection if there is none, and return whether; harmless when done by many at once."""
+    async def exists(self, space: Space) -> bool:
+        """Return whether the space has a generation that is searched."""
+
+    async def ensure(self, space: Space) -> None:
+        """Make the space's collection if there is none; harmless when done by many at once."""
 
     async def upsert(self, space: Space, points: Sequence[Point], generation: str | None = None) -> None:
         """Put points in place of those with the same ids; raises VectorIndexMissing before `ensure`."""

@@ -33,9 +33,11 @@ class VectorFollower:
         """
         ids = [UUID(entry.key) for entry in entries if entry.subject == outbox.PATTERN]
         space = await self._embedding.space()
-        if await self._vectors.ensure(space):
-            # Whatever there is besides these is missing from a collection just made.
+        if not await self._vectors.exists(space):
+            # What only these were in would be searched as if it were all. A build brings them with everything else.
             await run(self._database, lambda connection: index_builds.ask(connection, INDEXING, Consumer.VECTORS))
+            if not await self._vectors.store.drafts(space):
+                return
         rows = await run(self._database, lambda connection: patterns.get_all(connection, scope, ids))
         await write(self._database, self._embedding, self._vectors, space, rows)
         await self._vectors.delete(scope, space, sorted(set(ids) - {row.id for row in rows}))

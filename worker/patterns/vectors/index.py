@@ -20,9 +20,13 @@ class Vectors:
     def __init__(self, store: VectorStore) -> None:
         self.store = store
 
-    async def ensure(self, space: Space) -> bool:
-        """Make the space's collection if there is none, and return whether."""
-        return await self.store.ensure(space)
+    async def exists(self, space: Space) -> bool:
+        """Return whether the space can be searched."""
+        return await self.store.exists(space)
+
+    async def ensure(self, space: Space) -> None:
+        """Make the space's collection if there is none."""
+        await self.store.ensure(space)
 
     async def upsert(self, space: Space, points: Sequence[Point], generation: str | None = None) -> None:
         """Put points in place of those with the same ids.

@@ -30,13 +30,16 @@ class PgvectorStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ensure(self, space: Space) -> bool:
+    async def exists(self, space: Space) -> bool:
+        """Return whether there is a view to search."""
+        return await self._write(lambda connection: vectors.exists(connection, ENGINE, space.name))
+
+    async def ensure(self, space: Space) -> None:
         """Make the collection if there is none."""
         if space.dimension > vectors.HALF_MAX:
             raise VectorRefused(f"pgvector indexes {vectors.HALF_MAX} numbers at most; ask {space.embedder} for fewer")
-        if await self._write(lambda connection: vectors.exists(connection, ENGINE, space.name)):
-            return False
-        return await self._write(lambda connection: _ensure(connection, space))
+        if not await self.exists(space):
+            await self._write(lambda connection: _ensure(connection, space))
 
     async def upsert(self, space: Space, points: Sequence[Point], generation: str | None = None) -> None:
         """Write points; into all generations if none is named."""
@@ -114,14 +117,12 @@ async def _translated(run: Callable[[Callable[[Any], T]], T], work: Callable[[An
         raise VectorStoreUnavailable(f"PostgreSQL can't be used now: {error}") from error
 
 
-def _ensure(connection: Any, space: Space) -> bool:
+def _ensure(connection: Any, space: Space) -> None:
     table = _table(space, FIRST)
     _create(connection, table, space.dimension)
-    if vectors.exists(connection, ENGINE, space.name):  # others waited for the same
-        return False
-    vectors.index(connection, ENGINE, table, space.dimension)
-    vectors.show(connection, ENGINE, space.name, table)
-    return True
+    if not vectors.exists(connection, ENGINE, space.name):  # else others waited for the same, and were first
+        vectors.index(connection, ENGINE, table, space.dimension)
+        vectors.show(connection, ENGINE, space.name, table)
 
 
 def _create(connection: Any, table: str, dimension: int) -> None:

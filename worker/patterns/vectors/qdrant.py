@@ -40,14 +40,17 @@ class QdrantStore:
         self._prefix = prefix
         self._quantized = quantized
 
-    async def ensure(self, space: Space) -> bool:
+    async def exists(self, space: Space) -> bool:
+        """Return whether the alias stands for something."""
+        async with _errors():
+            return await self._live(space) is not None
+
+    async def ensure(self, space: Space) -> None:
         """Make the collection if there is none; of many who do at once, all come to the same."""
         async with _errors():
-            if await self._live(space) is not None:
-                return False
-            await self._create(space, FIRST)
-            await self._client.update_collection_aliases([self._alias(space, FIRST)])
-            return True
+            if await self._live(space) is None:
+                await self._create(space, FIRST)
+                await self._client.update_collection_aliases([self._alias(space, FIRST)])
 
     async def upsert(self, space: Space, points: Sequence[Point], generation: str | None = None) -> None:
         """Write points; into all generations if none is named."""
