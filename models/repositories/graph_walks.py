@@ -15,6 +15,8 @@ from models.patterns import EdgeKind
 from models.scope import AccountScope, SystemScope
 
 DEPTH_MAX, FAN_MAX, MOST_MAX = 4, 200, 2000
+#: Nodes looked at before a walk gives up looking for newer ones as far away; those met again at each depth count again.
+VISITS = 2000
 
 # One step from the node `here`: of each kind and direction the edges to the newest nodes.
 _STEP = """
@@ -50,7 +52,10 @@ ORDER BY step.from_id, step.kind, step.to_id
 _COUNT_NODES = "SELECT kind, count(*) FROM graph_nodes WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
 _COUNT_EDGES = "SELECT kind, count(*) FROM graph_edges WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
 
-_ACCOUNTS = "SELECT id FROM accounts WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"
+_ACCOUNTS = """
+SELECT id FROM accounts a WHERE id > %(after)s AND EXISTS (SELECT FROM graph_nodes n WHERE n.account_id = a.id)
+ORDER BY id LIMIT %(limit)s
+"""
 _SIZE = "SELECT (SELECT count(*) FROM graph_nodes) + (SELECT count(*) FROM graph_edges)"
 
 
@@ -139,8 +144,7 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
         "fan": reach.fan,
     }
     given = {"start_kinds": [start.kind for start in starts], "start_keys": [start.key for start in starts]}
-    # Every depth has the nodes of the one before the last again.
-    bounds = {"depth": reach.depth, "most": reach.most, "visits": (reach.depth + 1) * (reach.most + 1)}
+    bounds = {"depth": reach.depth, "most": reach.most, "visits": VISITS + 5 * reach.most}
     found = [NodeMet(*row) for row in connection.exec_driver_sql(_NODES, {**limits, **given, **bounds})]
     nodes = found[: reach.most]
     passed = {"expanded": [node.id for node in nodes if node.depth < reach.depth], "met": [node.id for node in nodes]}
@@ -161,5 +165,5 @@ def size(connection: Connection, scope: SystemScope) -> int:
 
 
 def accounts_after(connection: Connection, scope: SystemScope, after: UUID, limit: int) -> list[UUID]:
-    """Return accounts in order of id, those above `after`, whether they have a graph or not."""
+    """Return accounts that have a graph in order of id, those above `after`."""
     return [row[0] for row in connection.exec_driver_sql(_ACCOUNTS, {"after": after, "limit": limit})]

@@ -18,6 +18,7 @@ from models.scope import AccountScope
 from tests.graph.conftest import Facts
 from worker.patterns.feeding import FEEDING
 from worker.patterns.graph import cypher
+from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.errors import GraphError, GraphStoreRefused, GraphStoreUnavailable
 from worker.patterns.graph.neo4j import Neo4jGraph
 from worker.patterns.graph.opening import open_graph
@@ -26,6 +27,12 @@ from worker.patterns.graph.sql import SqlGraph
 NOBODY = AccountScope(new_id())
 NOWHERE = "bolt://127.0.0.1:1"
 USES = EdgeKind.USES
+
+
+@pytest.fixture
+def store(database: Database) -> GraphStore:
+    """Tests that need Neo4j say so."""
+    return SqlGraph(database)
 
 
 def down(settings: Settings) -> Neo4jGraph:
@@ -46,16 +53,15 @@ async def test_a_store_that_is_down_is_said_to_be_and_then_left_alone_for_a_whil
 
 
 async def test_what_a_store_that_was_down_missed_waits_for_it(
-    facts_of: Callable[[], Facts], database: Database, settings: Settings
+    facts: Facts, neo4j_store: Neo4jGraph, database: Database, settings: Settings
 ) -> None:
-    facts = facts_of()
-    store, facts.store = facts.store, down(settings)
+    facts.store = down(settings)
     await facts.tell(("Pattern:p", USES, "Tool:a"))
     waiting = database.run(lambda connection: pattern_outbox.waiting(connection, FEEDING))[Consumer.GRAPH]
     assert (waiting.waiting, waiting.error) == (3, "graph_store_unavailable")
     assert await facts.follow() == 0  # their time has not come
     await facts.store.close()
-    facts.store = store
+    facts.store = neo4j_store
     again = "UPDATE pattern_outbox SET claimed_until = NULL"
     database.run(lambda connection: connection.exec_driver_sql(again))
     assert await facts.follow() == 3
@@ -80,10 +86,8 @@ async def test_a_database_that_is_not_there_is_an_error_without_its_words(neo4j_
 
 
 async def test_an_edge_told_before_its_ends_is_walked_once_they_are_known(
-    facts_of: Callable[[], Facts], neo4j_store: Neo4jGraph, database: Database
+    facts: Facts, neo4j_store: Neo4jGraph
 ) -> None:
-    facts = facts_of()
-    facts.store = SqlGraph(database)
     await facts.tell(("Pattern:p", USES, "Tool:a"))
     nodes = await rows(facts)
     facts.store = neo4j_store

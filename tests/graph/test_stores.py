@@ -129,12 +129,15 @@ async def test_properties_come_back_as_they_are_in_the_record(facts: Facts) -> N
     assert math.copysign(1, walk.edges[0].properties["number"]) == -1
 
 
-@pytest.mark.parametrize("key", ["' OR 1=1 --", '"}) DETACH DELETE n //', "%(account_id)s $account", "a" * 300])
-async def test_a_key_is_never_part_of_a_statement(facts: Facts, key: str) -> None:
+KEYS = ("' OR 1=1 --", '"}) DETACH DELETE n //', "%(account_id)s $account", "a" * 300)
+
+
+async def test_a_key_is_never_part_of_a_statement(facts: Facts) -> None:
     await facts.tell(("Pattern:p", USES, "Tool:a"))
-    await facts.write(Edge(Node(NodeKind.TOOL, key), RELATED_TO, node("Tool:a")))
-    assert await facts.near(f"Tool:{key}", depth=1) == {f"Tool:{key}": 0, "Tool:a": 1}
-    assert (await facts.store.counts(facts.scope)).nodes == {"Pattern": 1, "Tool": 2}
+    await facts.write(*(Edge(Node(NodeKind.TOOL, key), RELATED_TO, node("Tool:a")) for key in KEYS))
+    for key in KEYS:
+        assert await facts.near(f"Tool:{key}", depth=1) == {f"Tool:{key}": 0, "Tool:a": 1}
+    assert (await facts.store.counts(facts.scope)).nodes == {"Pattern": 1, "Tool": 5}
 
 
 async def test_counts_are_by_kind(facts: Facts) -> None:
