@@ -44,9 +44,9 @@ async def test_errors_prerequisites_and_successors_speak_for_or_against(facts: F
         ("Run:r", USES, "Pattern:p"),
     )
     assert await fit(facts, "p") == Fit("p", known=True, missing=("Concept:logged in",))
-    solving = await fit(facts, "p", error="timeout", done=["logged in"])
+    solving = await fit(facts, "p", errors=["timeout"], done=["logged in"])
     assert (solving.solves, solving.warns, solving.fits) == (True, False, True)
-    warning = await fit(facts, "p", error="refused", done=["logged in"])
+    warning = await fit(facts, "p", errors=["refused", "other"], done=["logged in"])
     assert (warning.solves, warning.warns, warning.fits) == (False, True, True)
     assert await fit(facts, "old") == Fit("old", known=True, missing_tools=("shell",), superseded_by=("p",))
 

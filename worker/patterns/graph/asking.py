@@ -48,13 +48,13 @@ class Given:
     """What patterns have to fit.
 
     Attributes:
-        tools: names of the tools the agent has.
-        error: class of the error that was met, if there was one.
+        tools: names of the tools the agent has; None: it does not matter.
+        errors: classes of errors that were met.
         done: keys of concepts and patterns that are settled already.
     """
 
-    tools: Collection[str]
-    error: str | None = None
+    tools: Collection[str] | None
+    errors: Collection[str] = ()
     done: Collection[str] = ()
 
 
@@ -67,8 +67,8 @@ class Fit:
         known: whether the graph has it; where not, nothing speaks for or against it.
         missing_tools: tools it uses and the agent does not have.
         missing: what it depends on and is not settled, as `Kind:key`.
-        solves: whether it solves the error.
-        warns: whether it tells of a call that fails with that error.
+        solves: whether it solves one of the errors.
+        warns: whether it tells of a call that fails with one of them.
         superseded_by: ids of the patterns that take its place.
     """
 
@@ -106,17 +106,18 @@ def _fit(key: str, pattern: NodeMet | None, edges: Sequence[EdgeTaken], names: d
     def far(kind: EdgeKind) -> Iterator[NodeMet]:
         return (names[edge.to_id] for edge in edges if edge.from_id == pattern.id and edge.kind == kind)
 
-    tools, done = set(given.tools), set(given.done)
+    done, errors = set(given.done), set(given.errors)
+    tied = [*far(EdgeKind.USES), *far(EdgeKind.DEPENDS_ON)]
+    tools = {node.key for node in tied if node.kind == NodeKind.TOOL}
     needed = [node for node in far(EdgeKind.DEPENDS_ON) if node.kind != NodeKind.TOOL and node.key not in done]
-    used = [*far(EdgeKind.USES), *far(EdgeKind.DEPENDS_ON)]
     newer = (edge for edge in edges if edge.to_id == pattern.id and edge.kind == EdgeKind.SUPERSEDES)
     return Fit(
         key,
         known=True,
-        missing_tools=tuple(sorted({node.key for node in used if node.kind == NodeKind.TOOL} - tools)),
+        missing_tools=() if given.tools is None else tuple(sorted(tools.difference(given.tools))),
         missing=tuple(sorted(f"{node.kind}:{node.key}" for node in needed)),
-        solves=given.error is not None and given.error in {node.key for node in far(EdgeKind.SOLVES)},
-        warns=given.error is not None and given.error in {node.key for node in far(EdgeKind.FAILED_ON)},
+        solves=not errors.isdisjoint(node.key for node in far(EdgeKind.SOLVES)),
+        warns=not errors.isdisjoint(node.key for node in far(EdgeKind.FAILED_ON)),
         superseded_by=tuple(sorted(names[edge.from_id].key for edge in newer)),
     )
 

@@ -2,7 +2,8 @@
 
 GraphError                    the store could not carry out what it was asked
 ├── GraphStoreUnavailable     the store can't be used now (retryable)
-└── GraphStoreRefused         the store refuses us, today and tomorrow: a wrong password, a missing right
+├── GraphStoreRefused         the store refuses us, today and tomorrow: a wrong password, a missing right
+└── GraphIncomplete           the store was never made of the whole record
 """
 
 from typing import Any
@@ -29,3 +30,9 @@ class GraphStoreRefused(GraphError):
     """Neo4j refuses. Check UMBEL_NEO4J_URL, UMBEL_NEO4J_USER, UMBEL_NEO4J_PASSWORD and UMBEL_NEO4J_DATABASE."""
 
     code = "graph_store_refused"
+
+
+class GraphIncomplete(GraphError):
+    """The graph in Neo4j was not made of the whole record yet. Run `umbel patterns reindex --index graph`."""
+
+    code = "graph_incomplete"
