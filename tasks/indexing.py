@@ -1,10 +1,11 @@
-"""Keeps the index of vectors as the record is: beat's reminder, carried out on a worker's loop."""
+"""Keeps the indexes of patterns as the record is: beat's reminders, carried out on a worker's loop."""
 
 import logging
 
 from config.settings import get_settings
 from models.errors import Unavailable
 from tasks.celery import app
+from worker.patterns.graph.serving import serve as serve_graph
 from worker.patterns.vectors.serving import serve
 
 log = logging.getLogger(__name__)
@@ -18,4 +19,14 @@ async def index() -> int:
         return await serve(get_settings())
     except Unavailable:
         log.warning("database unavailable, nothing indexed")
+        return 0
+
+
+@app.task(name="maintenance.index_graph", expires=30, send_events=False)
+async def index_graph() -> int:
+    """Tell the graph's store what changed, and build it anew where that was asked for; return how many changes."""
+    try:
+        return await serve_graph(get_settings())
+    except Unavailable:
+        log.warning("database unavailable, the graph was told nothing")
         return 0
