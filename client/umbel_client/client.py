@@ -269,6 +269,14 @@ class Umbel(Declarations):
         """How the indexes of patterns stand; the key needs the scope `operations`."""
         return tuple(self._http.get("/v1/indexes")["indexes"])
 
+    def pattern_graph(self, pattern_id: str, *, depth: int = 2) -> dict[str, Any]:
+        """What is near a pattern in the graph: `nodes`, `edges`, and `cut` where there was more."""
+        return self._http.get(f"/v1/patterns/{pattern_id}/graph", params={"depth": depth})
+
+    def draw_pattern(self, pattern_id: str, to: Path, *, depth: int = 2) -> int:
+        """Write the same as an SVG picture into a file; returns its bytes."""
+        return self._http.download(f"/v1/patterns/{pattern_id}/graph.svg?depth={depth}", to)
+
     def build_index(self, index: str) -> dict[str, Any]:
         """Have an index, `vectors` or `graph`, built anew from the record; returns the build that is open."""
         return self._http.post(f"/v1/indexes/{index}/build")

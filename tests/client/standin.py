@@ -54,6 +54,16 @@ def cut(ws: Socket) -> None:
     ws.sock.shutdown(socket.SHUT_RDWR)
 
 
+GRAPH: Json = {
+    "nodes": [
+        {"id": 1, "kind": "Pattern", "key": "p1", "depth": 0, "properties": {"title": "Search [then] keep"}},
+        {"id": 2, "kind": "Tool", "key": "web_search", "depth": 1, "properties": {}},
+    ],
+    "edges": [{"from": 1, "kind": "USES", "to": 2, "properties": {}}],
+    "cut": True,
+}
+
+
 class StandIn:
     """Holds one task `t1`. `failures` are answered first, in order; `plans` say what each WebSocket does."""
 
@@ -114,6 +124,8 @@ class StandIn:
         app.add_url_rule("/v1/approvals/<path:_>/decide", view_func=lambda _: self.task_now(), methods=["POST"])
         app.add_url_rule("/v1/workflows", view_func=self._workflows)
         app.add_url_rule("/v1/usage", view_func=self._usage)
+        app.add_url_rule("/v1/patterns/<_>/graph", view_func=lambda _: jsonify(GRAPH), endpoint="near")
+        app.add_url_rule("/v1/patterns/<_>/graph.svg", view_func=lambda _: "<svg/>", endpoint="drawn")
         app.add_url_rule("/v1/indexes", view_func=self._indexes)
         app.add_url_rule("/v1/indexes/<index>/build", view_func=self._build, methods=["POST"])
         app.add_url_rule("/v1/tools", view_func=self._tools)

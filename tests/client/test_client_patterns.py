@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,3 +45,17 @@ def test_reindex_says_why_an_index_was_not_built(run: Run, server: StandIn) -> N
 def test_reindex_need_not_wait(run: Run, server: StandIn) -> None:
     server.builds = deque([build("queued", 0)])
     assert json.loads(run("patterns", "reindex", "--no-wait", "--json").stdout)["state"] == "queued"
+
+
+def test_graph_shows_each_fact_in_a_line(run: Run, server: StandIn) -> None:
+    result = run("patterns", "graph", "p1", "--depth", "1")
+    assert result.stdout == "Pattern Search [then] keep USES Tool web_search\n"
+    assert result.stderr == "There is more than is shown.\n"
+    assert json.loads(run("patterns", "graph", "p1", "--json").stdout)["cut"] is True
+
+
+def test_graph_is_drawn_into_a_file(run: Run, server: StandIn, tmp_path: Path) -> None:
+    result = run("patterns", "graph", "p1", "--svg", str(tmp_path / "graph.svg"))
+    assert result.exit_code == 0
+    assert (tmp_path / "graph.svg").read_text() == "<svg/>"
+    assert server.paths() == ["/v1/patterns/p1/graph.svg"]

@@ -1,9 +1,11 @@
 """Commands about patterns and their indexes."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from umbel_client.cli.base import Session, as_json, pass_session, print_json
 
@@ -37,6 +39,33 @@ def reindex(session: Session, index: str, no_wait: bool, as_json: bool) -> None:
         session.out.print(_told(index, build))
     if build["state"] == "failed":
         raise click.ClickException(f"the index was not built: {build['error']}")
+
+
+@patterns.command()
+@click.argument("pattern_id")
+@click.option("--depth", type=click.IntRange(1, 3), default=2, show_default=True, help="How many edges far.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this file instead.")
+@as_json
+@pass_session
+def graph(session: Session, pattern_id: str, depth: int, svg: Path | None, as_json: bool) -> None:
+    """Show what is near a pattern: its tools, what it solves, the runs that showed it, and what is tied to those."""
+    with session.connect() as umbel:
+        if svg is not None:
+            session.out.print(f"{svg}: {umbel.draw_pattern(pattern_id, svg, depth=depth):,} bytes")
+            return
+        found = umbel.pattern_graph(pattern_id, depth=depth)
+    if as_json:
+        print_json(found)
+        return
+    names = {node["id"]: _name(node) for node in found["nodes"]}
+    for edge in found["edges"]:
+        session.out.print(Text(f"{names[edge['from']]} {edge['kind']} {names[edge['to']]}"))
+    if found["cut"]:
+        session.err.print("There is more than is shown.")
+
+
+def _name(node: dict[str, Any]) -> str:
+    return f"{node['kind']} {node['properties'].get('title') or node['key']}"
 
 
 def _show(session: Session, build: dict[str, Any]) -> None:

@@ -19,13 +19,10 @@ COLOURS: Mapping[str, str] = {
     "Pattern": "#7c5cd6", "Tool": "#2f81c7", "ErrorClass": "#cf4a4a", "Concept": "#2e9160", "Run": "#8a7a3d",
     "Task": "#b0672a", "Session": "#5f7f8c", "User": "#a34f86", "Artifact": "#4d8f8f",
 }  # fmt: skip
-_STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #24292f } .kind { font-size: 9px; fill: #6e7781 }
-.edge { fill: none; stroke: #8c959f; stroke-width: 1.2 } .edge-kind { font-size: 8px; fill: #6e7781 }
-.box { fill: #ffffff; stroke-width: 1.5 } .page { fill: #ffffff }
-@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .kind, .edge-kind { fill: #9198a1 }
-.box, .page { fill: #0d1117 } }
-"""
+#: As attributes, for a page may forbid style sheets within it.
+_NAMED = {"font-family": "system-ui, sans-serif", "font-size": "12", "fill": "#24292f"}
+_SMALL = _NAMED | {"font-size": "9", "fill": "#57606a"}
+_LINE = {"fill": "none", "stroke": "#8c959f", "stroke-width": "1.2"}
 _UNFIT_FOR_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -49,8 +46,7 @@ def as_svg(walk: Walk, title: str) -> str:
     page = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img", **size})
     page.set("viewBox", f"0 0 {size['width']} {size['height']}")
     _text(page, "title", title, most=200)
-    ET.SubElement(page, "style").text = _STYLE
-    ET.SubElement(page, "rect", {"class": "page", "width": "100%", "height": "100%"})
+    ET.SubElement(page, "rect", {"width": "100%", "height": "100%", "fill": "#ffffff"})
     for left, kind, right, _ in walk.edges:
         _draw_edge(page, places[left], kind, places[right])
     for node in walk.nodes:
@@ -86,9 +82,10 @@ def _draw_node(page: ET.Element, node: NodeMet, corner: tuple[int, int]) -> None
     group = ET.SubElement(page, "g")
     _text(group, "title", f"{node.kind} {node.key}", most=400)
     box = {"x": str(x), "y": str(y), "width": str(WIDTH), "height": str(HEIGHT), "rx": "6"}
-    ET.SubElement(group, "rect", {"class": "box", "stroke": COLOURS.get(node.kind, "#6e7781"), **box})
-    _text(group, "text", node.kind, {"class": "kind", "x": str(x + 8), "y": str(y + 12)})
-    _text(group, "text", label(node), {"x": str(x + 8), "y": str(y + 27)})
+    line = {"fill": "#ffffff", "stroke": COLOURS.get(node.kind, "#6e7781"), "stroke-width": "1.5"}
+    ET.SubElement(group, "rect", box | line)
+    _text(group, "text", node.kind, _SMALL | {"x": str(x + 8), "y": str(y + 12)})
+    _text(group, "text", label(node), _NAMED | {"x": str(x + 8), "y": str(y + 27)})
 
 
 def _draw_edge(page: ET.Element, left: tuple[int, int], kind: str, right: tuple[int, int]) -> None:
@@ -103,9 +100,9 @@ def _draw_edge(page: ET.Element, left: tuple[int, int], kind: str, right: tuple[
         bend = (far[0] - x1) // 2
         path = f"M{x1} {y1} C{x1 + bend} {y1} {far[0] - bend} {y2} {far[0]} {y2}"
         label_x, label_y, anchor = far[0] - 4, y2 - 3, "end"
-    ET.SubElement(page, "path", {"class": "edge", "d": path})
-    place = {"class": "edge-kind", "x": str(label_x), "y": str(label_y), "text-anchor": anchor}
-    _text(page, "text", f"{kind} →" if outward else f"← {kind}", place)
+    ET.SubElement(page, "path", _LINE | {"d": path})
+    place = {"x": str(label_x), "y": str(label_y), "text-anchor": anchor}
+    _text(page, "text", f"{kind} →" if outward else f"← {kind}", _SMALL | place)
 
 
 def label(node: NodeMet) -> str:
