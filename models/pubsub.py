@@ -6,6 +6,17 @@ from uuid import UUID
 CONTROL = "umbel:control"
 
 
+#: List of questions only workers can answer; who asked waits at `desk_answer`.
+DESK = "umbel:desk"
+#: Nobody waits longer for an answer, in seconds.
+DESK_TTL_S = 10
+
+
+def desk_answer(name: str) -> str:
+    """List that gets the answer to a question of this name."""
+    return f"umbel:desk:{name}"
+
+
 def task_channel(task_id: UUID | str) -> str:
     """Channel on which a task's frames are pushed."""
     return f"umbel:task:{task_id}"

@@ -17,6 +17,7 @@ from worker.events import Publisher
 from worker.heartbeat import Heartbeat
 from worker.llm.errors import ModelFailed
 from worker.patterns import bank
+from worker.patterns.desk import Desk
 from worker.store import Store
 from worker.tools import cache
 from worker.workflows import WORKFLOWS
@@ -39,6 +40,8 @@ class Runtime:
         self.store = Store(database, settings.store_threads)
         self.publisher = Publisher(_redis(settings))
         self.engine = Engine(settings, self.store, self.publisher, WORKFLOWS, _ring)
+        self._settings = settings
+        self.desk: Desk | None = None
         self.heartbeat = Heartbeat(self.engine, _redis(settings, listening=True), capacity, _sandbox)
 
     def start(self) -> None:
@@ -46,11 +49,16 @@ class Runtime:
         self.store.start()
         self.publisher.start()
         self.heartbeat.start()
+        pepper = self._settings.key_pepper.get_secret_value()
+        self.desk = Desk(bank.bank().retrieval, _redis(self._settings, listening=True), pepper)
+        self.desk.start()
 
     async def stop(self) -> None:
         """Let go of all runs at their next boundary, then close everything."""
         await self.engine.drain()
         await self.heartbeat.stop()
+        if self.desk is not None:
+            await self.desk.stop()
         await self.publisher.stop()
         await self.store.stop()
         await http.close()

@@ -13,6 +13,7 @@ from models.database import Database, connect
 from models.keeping import Keeper, limits_of
 from web.auth import KeyRing
 from web.blobs import cooperative
+from web.desk import Desk
 from web.notices import Notices
 from web.readiness import Readiness
 from web.stream import Hub, Reader
@@ -33,6 +34,7 @@ class Services:
     readiness: Readiness
     notices: Notices
     blobs: BlobStore
+    desk: Desk
 
     @property
     def keeper(self) -> Keeper:
@@ -54,6 +56,7 @@ class Services:
         self.hub.close()
         self.source.close()
         self.notices.close()
+        self.desk.close()
         self.database.close()
 
 
@@ -69,6 +72,7 @@ def open_services(settings: Settings) -> Services:
         readiness=Readiness(settings, database),
         notices=Notices(settings),
         blobs=cooperative(open_store(settings)),
+        desk=Desk(settings),
     )
 
 

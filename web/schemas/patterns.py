@@ -100,7 +100,9 @@ class Retrieve(Strict):
     tools: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=200)] | None = Field(
         None, description="Only patterns all of whose tools are among these."
     )
-    agent: Annotated[str, Field(max_length=63)] = ""
+    agent: Annotated[str, Field(max_length=63)] | None = Field(
+        None, description="Patterns of this agent, and of none; left out: of all."
+    )
     kinds: list[PatternKind] = Field([], max_length=4, description="Of these kinds only.")
     errors: list[Annotated[str, Field(max_length=100)]] = Field(
         [], max_length=20, description="Codes of errors that were met; what solves them comes first."

@@ -102,10 +102,7 @@ class Retrieval:
             related = self._relations.refine
             refined = await self._asked(self._relations.name, lambda: related(scope, question, found), told)
             found = found if refined is None else refined
-        fitting = applicable(found, question)[:FOUND_MAX]
-        told.found = len(fitting)
-        told.given = within(diverse(fitting, question.count), question.tokens, lambda each: entry(1, each))
-        return told
+        return choose(told, found, question)
 
     async def _found(self, scope: AccountScope, question: Question, told: Retrieved) -> list[Found]:
         for source in self._sources:
@@ -130,6 +127,14 @@ class Retrieval:
             told.sources.append(name)
             return found
         return None
+
+
+def choose(told: Retrieved, found: Collection[Found], question: Question) -> Retrieved:
+    """Note which of the patterns found are given."""
+    fitting = applicable(found, question)[:FOUND_MAX]
+    told.found = len(fitting)
+    told.given = within(diverse(fitting, question.count), question.tokens, lambda each: entry(1, each))
+    return told
 
 
 def applicable(found: Collection[Found], question: Question) -> list[Found]:

@@ -67,14 +67,15 @@ class ByWords:
 
     async def find(self, scope: AccountScope, question: Question, most: int) -> list[Found]:
         """Return at most `most` active patterns, those with most of the words first."""
-        words = words_of(question.text)
-        agents = None if question.agent is None else ["", question.agent]
+        return await _off_loop(self._database, lambda connection: by_words(connection, scope, question, most))
 
-        def search(connection: Any) -> list[Found]:
-            rows = pattern_credit.by_words(connection, scope, words, most, agents=agents)
-            return _known(connection, scope, {row.id: _shared(words, row) for row in rows})
 
-        return await _off_loop(self._database, search) if words else []
+def by_words(connection: Any, scope: AccountScope, question: Question, most: int) -> list[Found]:
+    """Return at most `most` active patterns that have words of a request, those with most first."""
+    words = words_of(question.text)
+    agents = None if question.agent is None else ["", question.agent]
+    rows = pattern_credit.by_words(connection, scope, words, most, agents=agents) if words else []
+    return _known(connection, scope, {row.id: _shared(words, row) for row in rows})
 
 
 def words_of(text: str) -> list[str]:
