@@ -15,6 +15,7 @@ from umbel_client.errors import WaitTimedOut
 from umbel_client.files import Artifacts, Files
 from umbel_client.http import Http
 from umbel_client.models import Frame, Task
+from umbel_client.patterns import Patterns
 from umbel_client.questions import Approval, decide_path, reply
 from umbel_client.reports import Readiness, Why, Workflow
 from umbel_client.sessions import Sessions
@@ -47,6 +48,8 @@ class Umbel(Declarations):
         self.sessions = Sessions(self._http)
         #: Tools of agents: list, get, put, remove, import_openapi.
         self.tools = Tools(self._http)
+        #: What finished runs taught: list, get, search, retrieve, stats, edit, pin, move, roll_back.
+        self.patterns = Patterns(self._http)
         self.files = Files(self._http)
         self.artifacts = Artifacts(self._http)
 

@@ -8,6 +8,7 @@ from umbel_client.cli import (
     doctor,
     following,
     keeping,
+    learned,
     lint_fix,
     patterns,
     serving,
@@ -29,6 +30,7 @@ for module in (
     declaring,
     tools,
     patterns,
+    learned,
     serving,
     doctor,
 ):
