@@ -92,7 +92,7 @@ def test_a_worker_answers_by_likeness_within_the_account_and_others_get_nothing(
         foreign = client.post("/v1/rag/retrieve", json={"text": TEXT}, headers=other_account.headers).json
         lacking = client.post("/v1/rag/retrieve", json={"text": TEXT, "tools": ["find"]}).json
         pitfalls = client.post("/v1/rag/retrieve", json={"text": TEXT, "kinds": ["pitfall"]}).json
-    assert (told["sources"], told["degraded"], told["found"]) == (["vectors"], {}, 1)
+    assert (told["sources"], told["degraded"], told["found"]) == (["vectors", "graph"], {}, 1)
     (found,) = told["patterns"]
     assert (found["id"], found["tools"], found["proven"]) == (str(taught.id), ["find", "book"], False)
     assert "find(city from input), then book" in told["block"]
@@ -141,4 +141,4 @@ def test_questions_nobody_signed_or_waits_for_are_not_answered(
 def test_rubbish_on_the_desk_stops_nobody(client: Client, taught: patterns.PatternRow, settings: Settings) -> None:
     with worker(settings, [taught]), redis.Redis.from_url(settings.redis_url.get_secret_value()) as rubbish:
         rubbish.rpush(DESK, b"\xff\xfe", "x", "[" * 10_000)
-        assert client.post("/v1/rag/retrieve", json={"text": TEXT}).json["sources"] == ["vectors"]
+        assert client.post("/v1/rag/retrieve", json={"text": TEXT}).json["sources"] == ["vectors", "graph"]

@@ -7,15 +7,21 @@ found = await bank.bank().retrieval.retrieve(scope, Question("Book a flight"))
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from config.settings import Settings, get_settings
 from models.database import connect
+from models.scope import AccountScope
 from worker import llm
 from worker.llm.embedding import Embeddings
+from worker.patterns.choosing import Found
 from worker.patterns.embedders.embedding import Embedding
-from worker.patterns.retrieval import Retrieval
-from worker.patterns.sources import ByLikeness, ByWords
+from worker.patterns.graph.base import GraphStore
+from worker.patterns.graph.opening import open_graph
+from worker.patterns.relations import GraphRelations
+from worker.patterns.retrieval import Question, Retrieval
+from worker.patterns.sources import ByLikeness, ByWords, known
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.opening import open_vectors
 
@@ -24,7 +30,9 @@ CONNECTIONS = 4
 
 
 class Bank:
-    """Patterns of all accounts, for one event loop."""
+    """Patterns of all accounts, for one event loop; what the graph says of them is asked through it, too."""
+
+    name = "graph"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -32,7 +40,8 @@ class Bank:
         self._opening = asyncio.Lock()
         self._opened: tuple[Embedding, Vectors] | None = None
         sources = ByLikeness(self._database, self.opened), ByWords(self._database)
-        self.retrieval = Retrieval(sources, None, settings.patterns_timeout_s)
+        self._graph: GraphStore | None = None
+        self.retrieval = Retrieval(sources, self, settings.patterns_timeout_s)
 
     async def opened(self) -> tuple[Embedding, Vectors]:
         """Return the embedder and the index of vectors.
@@ -52,8 +61,26 @@ class Bank:
 
         return open_embedding(self._settings, _Gateway())
 
+    async def refine(self, scope: AccountScope, question: Question, found: list[Found]) -> list[Found]:
+        """Return the patterns that apply, with those the graph ties to them.
+
+        Raises:
+            GraphError: the graph can't say.
+        """
+        async with self._opening:
+            if self._graph is None:
+                await asyncio.to_thread(self._open_graph)
+        assert self._graph is not None
+        return await GraphRelations(self._graph, partial(known, self._database)).refine(scope, question, found)
+
+    def _open_graph(self) -> None:
+        # In a thread: a client of Neo4j takes a while to load, and connects when it is first used.
+        self._graph = open_graph(self._settings, self._database)
+
     async def close(self) -> None:
         """Close connections and threads."""
+        if self._graph is not None:
+            await self._graph.close()
         for each in self._opened or ():
             await each.close()
         self._database.close()

@@ -84,7 +84,7 @@ class Retrieval:
     """Asks sources in order until one answers, then the relations.
 
     Args:
-        sources: the best first; the later ones stand in for those that fail.
+        sources: the best first; the later ones stand in for those that fail or know nothing.
         relations: what refines; None where there is no graph.
         patience_s: how long each of them may take.
     """
@@ -108,7 +108,7 @@ class Retrieval:
         for source in self._sources:
             find = source.find
             found = await self._asked(source.name, lambda: find(scope, question, FOUND_MAX * AHEAD), told)  # noqa: B023
-            if found is not None:
+            if found:  # an index that has nothing may only not have followed the record yet
                 return found
         return []
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -27,6 +27,11 @@ WORDS_MAX = 60
 KINDS = frozenset(PatternKind)
 
 Opened = Callable[[], Awaitable[tuple[Embedding, Vectors]]]
+
+
+async def known(database: Database, scope: AccountScope, nearness: Mapping[UUID, float]) -> list[Found]:
+    """Return patterns that are offered to agents, as the record has them, with the similarities given."""
+    return await _off_loop(database, lambda connection: _known(connection, scope, nearness))
 
 
 class ByLikeness:
@@ -54,7 +59,7 @@ class ByLikeness:
         where = Where(kinds=question.kinds or KINDS, states=(PatternState.ACTIVE,), agent=question.agent)
         hits = await vectors.search(scope, await embedding.space(), vector, where, most)
         nearness = {hit.id: hit.score for hit in hits}
-        return await _off_loop(self._database, lambda connection: _known(connection, scope, nearness))
+        return await known(self._database, scope, nearness)
 
 
 class ByWords:
@@ -83,7 +88,7 @@ def words_of(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"\w{3,}", text[:TEXT_MAX].casefold())))[:WORDS_MAX]
 
 
-def _known(connection: Any, scope: AccountScope, nearness: dict[UUID, float]) -> list[Found]:
+def _known(connection: Any, scope: AccountScope, nearness: Mapping[UUID, float]) -> list[Found]:
     """Return patterns as the record has them; those it has not, or no longer offers, are left out."""
     ids = list(nearness)
     rows = [row for row in patterns.get_all(connection, scope, ids) if row.state == PatternState.ACTIVE]
