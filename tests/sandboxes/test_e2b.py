@@ -75,9 +75,13 @@ async def test_limits_are_those_of_every_sandbox(machine: LocalSandbox, code: st
 
 async def test_what_a_run_leaves_behind_is_ended(machine: LocalSandbox) -> None:
     daemon = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\ntime.sleep(1000)"
-    before = (await machine.run(Job(shell="ls /proc | grep -c '^[0-9]'"))).stdout
     assert (await machine.run(Job(code=daemon))).code == 0
-    assert (await machine.run(Job(shell="ls /proc | grep -c '^[0-9]'"))).stdout == before
+    look = (
+        "import os\nfor pid in map(int, filter(str.isdigit, os.listdir('/proc'))):\n"
+        " if pid != os.getpid() and b'main.py' in open(f'/proc/{pid}/cmdline', 'rb').read(): print(pid)"
+    )
+    looked = await machine.run(Job(code=look))
+    assert (looked.code, looked.stdout) == (0, b""), looked.stderr
 
 
 async def test_code_that_ends_our_program_there_loses_its_machine_only(standin: StandIn) -> None:

@@ -262,7 +262,7 @@ async def test_bytes_and_connections_are_limited_and_no_connection_outlives_its_
     assert "has had its 524288 bytes" in (await said(sandbox, shop, {"more": SAID["a tunnel"]}))["more"]
     flood = (
         "import socket\nfor n in range(1000):\n try: socket.create_connection(('127.0.0.1', 3128), 5).close()\n"
-        " except ConnectionRefusedError: print('closed'); break"
+        " except TimeoutError: pass\n except OSError: print('closed'); break"
     )
     assert sandbox._proxy is not None
     done = await sandbox.run(Job(code=flood))
