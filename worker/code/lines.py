@@ -2,9 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 from worker.code.errors import EditRefused, Reason
 
+#: How many lines are looked through for one that is alike.
+ALIKE_MAX = 5000
 BOM = "\ufeff"
 #: What a diff, or a block of a model's answer, says behind a last line without a newline.
 NO_NEWLINE = "\\ No newline at end of file\n"
@@ -75,7 +78,14 @@ def closest(wanted: Sequence[str], lines: Sequence[str], near: int) -> int:
         agree = sum(old == new for old, new in zip(wanted, lines[at : at + len(wanted)], strict=False))
         if agree > most:
             best, most = at, agree
-    return best
+    return best if most > 0 else _alike(wanted, lines, best)
+
+
+def _alike(wanted: Sequence[str], lines: Sequence[str], otherwise: int) -> int:
+    """Return where the first telling line has its nearest likeness, for a message; no edit is made there."""
+    n, telling = next(((n, line) for n, line in enumerate(wanted) if line.strip()), (0, ""))
+    found = get_close_matches(telling, lines[:ALIKE_MAX], 1)
+    return max(lines.index(found[0]) - n, 0) if found else otherwise
 
 
 def _beginnings(wanted: Sequence[str], lines: Sequence[str]) -> set[int]:

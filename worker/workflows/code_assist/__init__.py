@@ -6,7 +6,7 @@ from worker.workflows.code_assist.traits import traits
 
 CODE_ASSIST = Workflow(
     name="code_assist",
-    description="Works on given files in a mode (lint_fix: what linters can mend; generate_test; explain).",
+    description="Works on given files in a mode: patch, explain, generate_test, lint_fix.",
     queue="interactive",
     input_model=CodeAssistInput,
     output_model=CodeAssistResult,

@@ -55,7 +55,7 @@ class Selection(_Strict):
 class CodeAssistInput(_Strict):
     """The files to work on and what to do with them."""
 
-    mode: Literal["lint_fix", "generate_test", "explain"]
+    mode: Literal["lint_fix", "generate_test", "explain", "patch"]
     files: Annotated[list[SourceFile], Field(min_length=1, max_length=MAX_FILES)]
     prompt: Annotated[Text, Field(max_length=10_000)] | None = None
     cursor: Cursor | None = None
@@ -66,6 +66,15 @@ class CodeAssistInput(_Strict):
     model: Annotated[str, Field(max_length=200, description="A configured model; without it the default.")] | None = (
         None
     )
+    tests: Annotated[list[RelativePath], Field(max_length=MAX_FILES, description="Given files to be played.")] = []
+
+    @model_validator(mode="after")
+    def _asked(self) -> "CodeAssistInput":
+        if self.mode == "patch" and not (self.prompt or "").strip():
+            raise ValueError("prompt: patch needs to be told what to change")
+        if unknown := sorted({*self.tests}.difference(each.path for each in self.files)):
+            raise ValueError(f"tests: {unknown[0]!r} is not among the files")
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> "CodeAssistInput":
@@ -163,6 +172,35 @@ class Explained(BaseModel):
     left_out: list[LeftOut]
 
 
+class Verified(BaseModel):
+    """What is known of a changed file; `notes` say where an edit was not taken to the letter."""
+
+    path: str
+    parses: Literal["yes", "no", "broken_before", "unchecked"]
+    lint: Literal["no_worse", "worse", "unchecked"]
+    notes: list[str] = []
+
+
+class Refusal(BaseModel):
+    """An edit that was not taken: the error's code, the reason where it does not fit, and what the model was told."""
+
+    path: str
+    code: str
+    reason: str | None = None
+    message: str
+
+
+class PatchReport(BaseModel):
+    """How edits came about, what was verified of them, and what was not."""
+
+    rounds: int = Field(description="Answers of the model.")
+    verified: list[Verified]
+    refused: list[Refusal] = Field(description="What was still wrong with the last answer; it is not in the diffs.")
+    tests: Played | None = None
+    unchecked: list[str] = Field(description="What was not verified, and why.")
+    left_out: list[LeftOut]
+
+
 class CodeAssistResult(BaseModel):
     """What was changed and why."""
 
@@ -177,3 +215,4 @@ class CodeAssistResult(BaseModel):
     model: str | None = Field(None, description="Who was asked, if a model was.")
     usage: dict[str, int] = {}
     synthetic: bool = Field(False, description="Whether a scripted model answered instead of a real one.")
+    report: PatchReport | None = None
