@@ -2,8 +2,8 @@
 
 Each line of a drifted file knows which line of the old one it was; copies know it, too. An edit may be made if the
 lines its hunks know are all there, together, at one place each; what it gives is then certain. Otherwise it has to be
-refused. Equal lines can't be told apart, though: where they make a difference, git's three-way merge, which is given
-the old file as well, is asked too.
+refused. Equal lines can't be told apart, though: a result is right as well if it is what git's three-way merge gives,
+which knows the old file, or what follows if difflib says which line is which.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from worker.code import parse_diff, unified_diff
@@ -32,6 +33,7 @@ class Drifted:
     wanted: str | None
     before: str
     after: str
+    ends: bool
 
 
 def merged(each: Drifted) -> str | None:
@@ -42,6 +44,15 @@ def merged(each: Drifted) -> str | None:
             path.write_bytes(text.encode())
         done = subprocess.run(["git", "merge-file", "-p", "-q", *paths], capture_output=True)
     return done.stdout.decode() if done.returncode == 0 else None
+
+
+def aligned(each: Drifted) -> str | None:
+    """Return what should be made if each line is the one difflib takes it for."""
+    old, new = split(each.before), split(each.text)
+    origins: list[int | None] = [None] * len(new)
+    for start, place, size in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
+        origins[place : place + size] = range(start, start + size)
+    return _wanted(list(zip(new, origins, strict=True)), each.before, each.after, each.ends)
 
 
 def drifted(before: str, after: str, spans: Spans, dice: random.Random, *, ends: bool) -> Drifted:
@@ -60,8 +71,8 @@ def drifted(before: str, after: str, spans: Spans, dice: random.Random, *, ends:
         dice.choice(changes)(lines, _place(lines, spans, dice), dice)
     text = "".join(line for line, _ in lines)
     if text == before:
-        return Drifted(text, after, before, after)
-    return Drifted(text, _wanted(lines, before, after, ends), before, after)
+        return Drifted(text, after, before, after, ends)
+    return Drifted(text, _wanted(lines, before, after, ends), before, after, ends)
 
 
 def _place(lines: list[Line], spans: Spans, dice: random.Random) -> int:

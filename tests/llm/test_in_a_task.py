@@ -10,7 +10,7 @@ from config.settings import Settings
 from models.tasks import Status
 from tests.engine.conftest import Begin, Lab, begin, lab, quick
 from tests.llm.conftest import NO_REDIS, WIRES, as_text, provider
-from tests.llm.fake import CACHED, INPUT, OUTPUT, SIGNATURE, TEXT, CallTool, Drop, FakeProvider, Hang
+from tests.llm.fake import CACHED, INPUT, OUTPUT, SIGNATURE, TEXT, CallTool, Drop, FakeProvider, Hang, Say
 from tests.llm.fake import Status as Refuse
 from worker import llm
 from worker.llm.hub import Gateway
@@ -64,6 +64,25 @@ async def test_a_task_with_a_tool_succeeds_and_its_steps_know_what_they_used(
     assert (used["model"], used["key"], used["cost"]["source"]) == ("p:m1", "p/1", "unpriced")
     assert "42" in as_text(fake.seen[1].body)
     assert SECRET not in everything(lab, task)
+
+
+async def test_a_patch_is_written_over_the_wire_and_what_was_wrong_with_it_sent_back(
+    lab: Lab, quick: Settings, use: Use, fake: FakeProvider
+) -> None:
+    use(provider(fake, WIRES[0]), model="p:m1")
+    block = "a.txt\n<<<<<<< SEARCH\n{}\n=======\ntwo\n>>>>>>> REPLACE\n"
+    fake.script.extend([Say(block.format("none")), Say(block.format("one"))])
+    given = {"mode": "patch", "prompt": "count on", "files": [{"path": "a.txt", "content": "one\n"}]}
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = lab.submit("code_assist", given)
+        await engine.execute(task.run_id)
+        ended = await lab.ended(task)
+    assert ended.status == Status.SUCCEEDED, ended.error
+    assert "-one\n+two\n" in ended.result["files_modified"][0]["patch"]
+    report = ended.result["report"]
+    assert (report["model"], report["synthetic"], report["rounds"]) == ("p:m1", False, 2)
+    assert "'none\\\\n' was expected" in as_text(fake.seen[1].body)
+    assert ended.usage["input_tokens"] == 2 * INPUT
 
 
 @EACH
