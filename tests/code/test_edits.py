@@ -285,6 +285,12 @@ def test_an_answer_s_edits_are_read_in_all_forms_and_the_rest_is_prose() -> None
     assert "SEARCH" not in answer.prose
 
 
+def test_a_fence_below_a_block_is_no_file() -> None:
+    text = "a.py\n<<<<<<< SEARCH\nimport os\n=======\nimport re\n>>>>>>> REPLACE\n\n```bash\npytest\n```\n"
+    (edit,) = parse_answer(text, FILES).edits
+    assert apply(edit, FILES).after == TEXT.replace("os", "re")
+
+
 def test_a_diff_without_a_fence_is_read_as_well() -> None:
     answer = parse_answer(f"So:\n\n{HEAD}@@ -1 +1 @@\n-import os\n+import re\n")
     assert answer.prose == "So:"

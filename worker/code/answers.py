@@ -67,6 +67,7 @@ class _Reader:
     blocks: dict[str, list[Block]] = field(default_factory=dict)
     prose: list[str] = field(default_factory=list)
     path: str | None = None
+    used: bool = False  # the path has had a block: others may follow, but a fence is no whole file of it
     around: str = ""
 
     def answer(self) -> Answer:
@@ -93,7 +94,7 @@ class _Reader:
 
     def _prose(self, line: str) -> None:
         if line.strip():
-            self.path = self._label(line)
+            self.path, self.used = self._label(line), False
         if not self.around:
             self.prose.append(line)
         self.at += 1
@@ -144,7 +145,7 @@ class _Reader:
             self._fail("the answer ends inside this fenced block; was it cut off?")
         if fence[2].lower() in _DIFFS or _is_diff(self.lines[start:stop]):
             self._diff(start, stop)
-        elif self.path is not None:
+        elif self.path is not None and not self.used:
             self._whole(fence[1], start, stop)
         else:
             self.prose += self.lines[self.at : stop + 1]
@@ -183,7 +184,7 @@ class _Reader:
         search, new = self.lines[begin + 1 : dividers[0]], self.lines[dividers[0] + 1 : end]
         blocks = self.blocks.setdefault(path, [])
         blocks.append(Block(len(blocks) + 1, _without_marker(search), _without_marker(new)))
-        self.at = end + 1
+        self.at, self.used = end + 1, True
 
     def _find(self, mark: str, begin: int, opening: str) -> int:
         for n in range(begin + 1, len(self.lines)):

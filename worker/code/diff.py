@@ -78,10 +78,17 @@ def _octal(char: str) -> str:
 
 
 def _hunks(before: str, old: list[str], new: list[str]) -> list[str]:
-    codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    changes = [tuple(span) for tag, *span in codes if tag != "equal"]
-    windows = _windows(before, old, changes)  # type: ignore[arg-type]  # four numbers each
-    return [_hunk(window, old, new) for window in windows]
+    return [_hunk(window, old, new) for window in _windows(before, old, _changes(old, new))]
+
+
+def _changes(old: list[str], new: list[str]) -> list[_Span]:
+    """Return the stretches that differ. Equal ends are left aside: comparing takes the product of what is left."""
+    most = min(len(old), len(new))
+    head = next((n for n in range(most) if old[n] != new[n]), most)
+    tail = next((n for n in range(most - head) if old[-1 - n] != new[-1 - n]), most - head)
+    middle = old[head : len(old) - tail], new[head : len(new) - tail]
+    codes = SequenceMatcher(None, *middle, autojunk=False).get_opcodes()
+    return [(i1 + head, i2 + head, j1 + head, j2 + head) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
 
 
 def _windows(before: str, old: list[str], changes: list[_Span]) -> list[tuple[int, list[_Span], int]]:
