@@ -16,7 +16,17 @@ def under_way(scope: AccountScope, new: NewTask) -> TaskRow | None:
     if not within_s or same is None or place is None or new.idempotency_key or new.input.get("fresh"):
         return None
     found = database.read(lambda connection: equals.under_way(connection, scope, same, place, within_s))
-    return None if found is None else database.read(lambda connection: tasks.get(connection, scope, found))
+    if found is None:
+        return None
+    task = database.read(lambda connection: tasks.get(connection, scope, found))
+    return task if _asks_the_same(new, task) else None
+
+
+def _asks_the_same(new: NewTask, task: TaskRow) -> bool:
+    """Whether a request has nothing beside its input that the task has not."""
+    about = (task.tags, task.metadata, task.priority, None, None, None)
+    when = (new.run_after, new.deadline, new.concurrency_key)
+    return (new.tags, new.metadata, new.priority, *when) == about
 
 
 def supersede(scope: AccountScope, task_id: UUID, new: NewTask) -> None:

@@ -14,7 +14,7 @@ from web.binding import validated
 from web.errors import NotFound as NothingHere
 from web.polling import read
 from web.projects import save
-from web.schemas.editors import PROJECT, EditorSave, EditorTask
+from web.schemas.editors import PROJECT, ROOT, EditorSave, EditorTask, from_root
 from web.schemas.projects import SaveSnapshot
 from web.schemas.tasks import SubmitTask
 from web.services import services
@@ -32,11 +32,16 @@ def create(scope: AccountScope, body: EditorTask, settings: Settings) -> TaskRow
         Invalid: there is no such mode, or it can't begin with this.
     """
     given = body.model_dump(by_alias=False, exclude_none=True, exclude={"project_id"})
+    named = [(each, "path") for each in given["files"]] + [(each, "file") for each in [given.get("cursor")] if each]
+    rooted = all(each[name].startswith("/") for each, name in named)
+    for each, name in named if rooted else []:
+        each[name] = from_root(each[name])
     check_input(WORKFLOW, {**given, "project_id": _ANY})
     project_id = project_of(scope, body.project_id)
     row, _ = _saved(scope, project_id, {"files": given["files"], "whole": False, "message": "Sent with a task"})
     given |= {"project_id": str(project_id), "snapshot": row.number}
-    submitted = SubmitTask(workflow=WORKFLOW, input=given, metadata={PROJECT: body.project_id})
+    about = {PROJECT: body.project_id} | ({ROOT: "/"} if rooted else {})
+    submitted = SubmitTask(workflow=WORKFLOW, input=given, metadata=about)
     return submit(scope, new_task(submitted, settings)).task
 
 

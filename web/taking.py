@@ -37,7 +37,7 @@ NAMED_MAX = 5
 
 
 class _SavedMeanwhileError(Exception):
-    """The newest snapshot is not the one the plan was made for."""
+    """Files are not those the plan was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def accept(scope: AccountScope, task_id: UUID, body: Accept) -> Asked:
             return _carry_out(scope, task, _plan(scope, task, UUID(project_id), body), body)
         except _SavedMeanwhileError:
             continue
-    raise Conflict("The project is being saved all the time. Try again in a moment.", state=task.status)
+    raise Conflict("The same files are being saved all the time. Try again in a moment.", state=task.status)
 
 
 def _plan(scope: AccountScope, task: TaskRow, project_id: UUID, body: Accept) -> Plan:
@@ -221,16 +221,29 @@ def _saved(
     """Save the next snapshot; return what the decision says of it."""
     number, project_id = plan.head, plan.project_id
     if plan.files:
-        there = {each.path: each for each in projects.tree(connection, scope, project_id, plan.head)}
-        left = {path: each for path, each in there.items() if path not in plan.files}
+        left = _others(connection, scope, plan)
+        tree = checked([*left, *new.values()])
         message = body.comment or f"Accepted from task {task_id}"
-        tree = checked([*left.values(), *new.values()])
-        try:
-            row, _ = projects.save(
-                connection, scope, project_id, tree, message=message, base=plan.head, task_id=task_id
-            )
-        except Conflict:
-            raise _SavedMeanwhileError from None
+        row, _ = projects.save(connection, scope, project_id, tree, message=message, task_id=task_id)
         number = row.number
     about = {"project_id": str(project_id), "snapshot": number or None}
     return {**about, "files": sorted(plan.files), "merged": list(plan.merged)}
+
+
+def _others(connection: Any, scope: AccountScope, plan: Plan) -> list[Entry]:
+    """Lock the project and return its newest files but for those of the plan.
+
+    Raises:
+        _SavedMeanwhileError: somebody saved one of those since the plan was made.
+    """
+    head = projects.lock(connection, scope, plan.project_id).head
+    there = projects.tree(connection, scope, plan.project_id, head)
+    if head != plan.head:
+        planned = projects.tree(connection, scope, plan.project_id, plan.head)
+        if _of_plan(planned, plan) != _of_plan(there, plan):
+            raise _SavedMeanwhileError
+    return [each for each in there if each.path not in plan.files]
+
+
+def _of_plan(tree: list[Entry], plan: Plan) -> list[Entry]:
+    return [each for each in tree if each.path in plan.files]

@@ -119,6 +119,18 @@ def get(connection: Connection, scope: AccountScope, project_id: UUID) -> Projec
     return ProjectRow(*row)
 
 
+def lock(connection: Connection, scope: AccountScope, project_id: UUID) -> ProjectRow:
+    """Return a project, which nobody else saves until the transaction ends.
+
+    Raises:
+        NotFound: the account has none with this id.
+    """
+    row = connection.exec_driver_sql(_LOCK, {"id": project_id, "account_id": scope.account_id}).one_or_none()
+    if row is None:
+        raise NotFound
+    return ProjectRow(*row)
+
+
 def named(connection: Connection, scope: AccountScope, name: str) -> ProjectRow:
     """Return the project of a name.
 
@@ -186,10 +198,7 @@ def save(
         BlobGone: bytes were collected meanwhile.
     """
     place = {"id": project_id, "account_id": scope.account_id}
-    locked = connection.exec_driver_sql(_LOCK, place).one_or_none()
-    if locked is None:
-        raise NotFound
-    head = ProjectRow(*locked).head
+    head = lock(connection, scope, project_id).head
     if base is not None and base != head:
         raise Conflict(f"The newest snapshot is {head}, not {base}: read what changed, then save onto {head}.")
     digest = _digest(tree)

@@ -34,6 +34,8 @@ def test_an_equal_request_shares_the_task_under_way(client: Client, project: str
     first = send(client, "x", project_id=project)
     again = send(client, "x", project_id=project)
     assert (first.status_code, again.status_code, again.json["id"]) == (202, 200, first.json["id"])
+    tagged = {"workflow": "code_assist", "tags": ["mine"], "input": first.json["input"]}
+    assert client.post("/v1/tasks", json=tagged).status_code == 202, "it would not be found by its tag"
     keyed = send(client, "x", {"Idempotency-Key": "k"}, project_id=project)
     assert keyed.status_code == 202 and keyed.json["id"] != first.json["id"], "a key is a task of its own"
     assert asked_to_stop(client, first), "which takes the place"

@@ -74,6 +74,22 @@ def test_the_documented_round_from_request_to_accepted_patch(client: Client, doo
     assert (saved["projectId"], saved["version"], saved["saved"]) == ("my-project", 2, False), "accepted: it is there"
 
 
+def test_paths_from_a_root_are_told_from_there_and_kept_without(client: Client, door: Door) -> None:
+    rooted = {
+        "files": [{"path": "/src/app.py", "content": BEFORE}],
+        "cursor": {"file": "/src/app.py", "line": 1, "col": 1},
+    }
+    task = door.done(**rooted)
+    shown = client.get(task).json
+    assert {name: shown[name] for name in rooted} == rooted
+    (file,) = shown["result"]["filesModified"]
+    assert file["path"] == "/src/app.py" and "+++ b/src/app.py\n" in file["patch"]
+    assert client.post(f"{task}/accept").json["accepted"] is True
+    assert (door.paths(), door.text("src/app.py")) == (["src/app.py"], AFTER)
+    save = {"projectId": "my-project", "files": [{"path": "/b", "content": ""}], "delete": ["/src/app.py"]}
+    assert client.post("/api/projects/save", json=save).status_code == 200 and door.paths() == ["b"]
+
+
 def test_rejecting_keeps_the_reason_and_touches_no_file(client: Client, door: Door) -> None:
     task = door.done()
     rejected = client.post(f"{task}/reject", json={"reason": "not this import", "more": 1})

@@ -115,6 +115,29 @@ def test_a_result_is_applied_once_however_many_accept_it_at_once(client: Client,
     assert editor.newest["number"] == 2 and editor.text("a.py") == DONE
 
 
+def test_results_and_saves_that_come_all_at_once_lose_nothing(client: Client, editor: Editor) -> None:
+    editor.save({f"{n}.py": BASE for n in range(3)})
+    taken = [editor.task({f"{n}.py": (BASE, DONE)}) for n in range(3)]
+    app, key = client.application, client.key
+
+    def act(number: int) -> int:
+        other = app.test_client()
+        assert isinstance(other, Client)
+        other.key = key
+        if number < len(taken):
+            return int(other.post(f"{taken[number]}/accept").status_code)
+        body = {"files": [{"path": f"saved{number}", "content": ""}], "whole": False}
+        while (answer := other.post(f"/v1/projects/{editor.project}/snapshots", json=body).status_code) == 409:
+            continue
+        return int(answer)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(act, range(6))) == [200] * 3 + [201] * 3
+    assert editor.paths() == ["0.py", "1.py", "2.py", "saved3", "saved4", "saved5"]
+    assert [editor.text(f"{n}.py") for n in range(3)] == [DONE] * 3
+    assert editor.newest["number"] == 7
+
+
 def test_changes_that_do_not_touch_are_offered_merged_and_taken_when_asked(client: Client, editor: Editor) -> None:
     editor.save({"a.py": BASE, "b.py": BASE})
     task = editor.task({"a.py": (BASE, DONE), "b.py": (BASE, DONE)})

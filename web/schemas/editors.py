@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 from models.repositories.tasks import TaskRow
@@ -14,6 +14,8 @@ from web.schemas.tasks import Accept
 
 #: Where a task's metadata keeps what the editor calls its project.
 PROJECT = "projectId"
+#: And what stood before its paths: some editors write them from a root.
+ROOT = "root"
 _STATUS = {
     Status.QUEUED: "queued",
     Status.RUNNING: "processing",
@@ -123,12 +125,23 @@ class EditorReject(StrictIfGiven):
     comment: str | None = Field(None, max_length=2000)
 
 
+def from_root(path: Any) -> Any:
+    """Return a path as it is in a project: without the slash of editors that write it from a root."""
+    return path.removeprefix("/") if isinstance(path, str) else path
+
+
+class EditorSavedFile(SavedFile):
+    """A file to keep."""
+
+    _from_root = field_validator("path", mode="before")(from_root)
+
+
 class EditorSave(Camel):
     """Files to keep; those of the project that are not named stay as they are, unless `whole`."""
 
     project_id: ProjectId
-    files: list[SavedFile] = Field(max_length=FILES_MAX)
-    delete: list[str] = Field([], max_length=FILES_MAX)
+    files: list[EditorSavedFile] = Field(max_length=FILES_MAX)
+    delete: list[Annotated[str, BeforeValidator(from_root)]] = Field([], max_length=FILES_MAX)
     whole: bool = False
     base: int | None = Field(None, ge=0, description="Only onto this version.")
     message: str = Field("", max_length=2000)
@@ -147,14 +160,17 @@ class EditorSaved(Camel):
 def state_json(row: TaskRow) -> dict[str, Any]:
     """Render a task of code_assist in the shape of :class:`EditorTaskState`."""
     status = _STATUS.get(Status(row.status), "failed")
-    given = {name: row.input.get(name) for name in ("files", "cursor", "prompt", "mode")}
+    root, cursor = row.metadata.get(ROOT, ""), row.input.get("cursor")
+    given = {name: row.input.get(name) for name in ("prompt", "mode")}
     shown = {
         "id": str(row.id),
         "userId": str(row.user_id or row.account_id),
         "projectId": row.metadata.get(PROJECT) or row.input.get("project_id"),
+        "files": _rooted(row.input["files"], "path", root),
+        "cursor": cursor and _rooted([cursor], "file", root)[0],
         **given,
         "status": status,
-        "result": _result(row.result) if status == "done" else None,
+        "result": _result(row.result, root) if status == "done" else None,
         "metrics": _metrics(row) if row.finished_at else None,
         "error": _error(row) if status == "failed" else None,
         "accepted": row.decision["verdict"] == "accepted" if row.decision else None,
@@ -164,10 +180,14 @@ def state_json(row: TaskRow) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _result(result: dict[str, Any]) -> dict[str, Any]:
+def _rooted(listed: list[dict[str, Any]], name: str, root: str) -> list[dict[str, Any]]:
+    return [each | {name: root + each[name]} for each in listed]
+
+
+def _result(result: dict[str, Any], root: str) -> dict[str, Any]:
     shown = {"type": result["type"], "explanation": result.get("explanation")}
     patches = [{"path": each["path"], "patch": each["patch"]} for each in result.get("files_modified") or []]
-    return {**shown, "filesModified": patches}
+    return {**shown, "filesModified": _rooted(patches, "path", root)}
 
 
 def _metrics(row: TaskRow) -> dict[str, Any]:
