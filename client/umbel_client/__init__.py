@@ -29,6 +29,7 @@ from umbel_client.errors import (
 )
 from umbel_client.files import Artifact, File
 from umbel_client.models import Failure, Frame, Run, Task, Waiting
+from umbel_client.projects import Project, Snapshot
 from umbel_client.questions import Approval
 from umbel_client.reports import Blocker, Check, Readiness, Step, Why, Workflow
 from umbel_client.sessions import AgentSession, SessionMessage
@@ -56,12 +57,14 @@ __all__ = [
     "Invalid",
     "McpServer",
     "NotFound",
+    "Project",
     "Provider",
     "RateLimited",
     "Readiness",
     "Run",
     "ServerUnavailable",
     "SessionMessage",
+    "Snapshot",
     "Step",
     "Task",
     "TextAssembler",

@@ -16,6 +16,7 @@ from umbel_client.files import Artifacts, Files
 from umbel_client.http import Http
 from umbel_client.models import Frame, Task
 from umbel_client.patterns import Patterns
+from umbel_client.projects import Projects
 from umbel_client.questions import Approval, decide_path, reply
 from umbel_client.reports import Readiness, Why, Workflow
 from umbel_client.sessions import Sessions
@@ -52,6 +53,8 @@ class Umbel(Declarations):
         self.patterns = Patterns(self._http)
         self.files = Files(self._http)
         self.artifacts = Artifacts(self._http)
+        #: Trees of files with a history: begin, list, show, save, history, paths, get, delete.
+        self.projects = Projects(self._http)
 
     def __enter__(self) -> Self:
         return self

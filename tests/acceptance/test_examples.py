@@ -1,4 +1,4 @@
-"""The example of an agent, played as its page says: in a terminal, with the `umbel` command."""
+"""The examples, played as their pages say: in a terminal."""
 
 import json
 import os
@@ -63,3 +63,16 @@ def test_who_watches_is_told_how_to_answer_and_the_answer_lets_it_go_on(umbel: U
     assert "approval.requested approve:tool:2:datetime datetime: " in seen
     assert f"umbel approvals --task {asked['task_id']}" in seen
     assert seen.count("tool.called") == 2
+
+
+def test_an_editor_s_result_is_merged_with_what_somebody_else_saved(stack: Rig) -> None:
+    stack.worker()
+    environment = {"UMBEL_URL": stack.url, "UMBEL_API_KEY": stack.key, "PATH": os.environ["PATH"]}
+    environment["PYTHONPATH"] = str(ROOT / "client")
+    command = [sys.executable, "examples/editor.py"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    lines = shown.stdout.splitlines()
+    assert lines[0].startswith("succeeded: 1 of the given files changed."), shown.stdout + shown.stderr
+    assert lines[1].startswith("project_drift: ")
+    assert "import os" not in lines and "    return json.dumps(value)" in lines
+    assert lines[-3:] == ["snapshot 3: both are good", "snapshot 2: somebody else's", "snapshot 1: begin"]
