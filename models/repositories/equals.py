@@ -86,5 +86,15 @@ def known_result(connection: Connection, scope: SystemScope, task_id: UUID, with
     row = connection.exec_driver_sql(_RESULT, {"task_id": task_id, "seconds": within_s}).one_or_none()
     if row is None:
         return None
+    known = Known(row[0], payloads.unpack(connection, row[1], row[2]))
+    if _scripted(known.result):
+        return None
     connection.exec_driver_sql(_NO_SOURCE, {"task_id": task_id})
-    return Known(row[0], payloads.unpack(connection, row[1], row[2]))
+    return known
+
+
+def _scripted(result: Any) -> bool:
+    """Whether a result says, itself or in a part, that a script wrote it in a model's place."""
+    if not isinstance(result, dict):
+        return True  # no result that could be labelled
+    return any(each.get("synthetic") for each in (result, *result.values()) if isinstance(each, dict))

@@ -54,10 +54,11 @@ async def test_an_equal_task_is_given_the_result_with_its_origin_and_does_nothin
         ("failed", ""),
         ("cancelled", ""),
         ("succeeded", "usage = jsonb_build_object('synthetic', true)"),
+        ("succeeded", """result = jsonb_build_object('tests', jsonb_build_object('synthetic', true))"""),
         ("succeeded", "decision = jsonb_build_object('verdict', 'rejected')"),
         ("succeeded", "finished_at = now() - interval '2 hours'"),
     ],
-    ids=["failed", "cancelled", "scripted", "rejected", "old"],
+    ids=["failed", "cancelled", "scripted", "scripted in part", "rejected", "old"],
 )
 def test_what_should_not_be_given_again_is_not(lab: Lab, status: str, change: str) -> None:
     earlier(lab, status=status, change=change)

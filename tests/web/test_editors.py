@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from models.database import Database
 from tests.web.conftest import Caller, Client
@@ -88,6 +89,23 @@ def test_paths_from_a_root_are_told_from_there_and_kept_without(client: Client, 
     assert (door.paths(), door.text("src/app.py")) == (["src/app.py"], AFTER)
     save = {"projectId": "my-project", "files": [{"path": "/b", "content": ""}], "delete": ["/src/app.py"]}
     assert client.post("/api/projects/save", json=save).status_code == 200 and door.paths() == ["b"]
+
+
+def test_a_newer_request_tells_the_older_one_s_editor_so(client: Client, door: Door) -> None:
+    older, newer = door.send().json["taskId"], door.send(prompt="and more").json["taskId"]
+    door.database.run(lambda c: c.execute(text("UPDATE tasks SET status = 'cancelled' WHERE id = :id"), {"id": older}))
+    shown = client.get(f"/api/agent/tasks/{older}").json
+    assert shown["status"] == "failed" and newer in shown["error"]
+
+
+def test_metrics_name_the_provider_of_the_model_that_was_asked(client: Client, door: Door) -> None:
+    task = door.send().json["taskId"]
+    result = {"type": "patch", "files_modified": [], "explanation": "", "patch": {"model": "openai:gpt"}}
+    door.end(task, result)
+    told = """UPDATE tasks SET finished_at = now(), usage = '{"input_tokens": 2, "output_tokens": 3}' WHERE id = :id"""
+    door.database.run(lambda c: c.execute(text(told), {"id": task}))
+    metrics = client.get(f"/api/agent/tasks/{task}").json["metrics"]
+    assert (metrics["tokens"], metrics["llmProvider"]) == (5, "openai") and metrics["durationMs"] >= 0
 
 
 def test_rejecting_keeps_the_reason_and_touches_no_file(client: Client, door: Door) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
+from models.repositories.equals import SUPERSEDED_BY
 from models.repositories.tasks import TaskRow
 from models.tasks import Status
 from web.schemas.common import StrictIfGiven
@@ -193,15 +194,22 @@ def _result(result: dict[str, Any], root: str) -> dict[str, Any]:
 def _metrics(row: TaskRow) -> dict[str, Any]:
     used, began = row.total_usage, row.started_at or row.created_at
     took = (row.finished_at - began).total_seconds() if row.finished_at else 0
-    model = str((row.result or {}).get("model") or "") if isinstance(row.result, dict) else ""
     return {
         "tokens": used.get("input_tokens", 0) + used.get("output_tokens", 0),
-        "llmProvider": model.partition(":")[0] or _NO_MODEL,
+        "llmProvider": _model(row.result).partition(":")[0] or _NO_MODEL,
         "durationMs": max(0, round(took * 1000)),
     }
 
 
+def _model(result: Any) -> str:
+    """Return which model a result names, itself or in a part; empty if none."""
+    parts = [result, *result.values()] if isinstance(result, dict) else []
+    return next((str(each["model"]) for each in parts if isinstance(each, dict) and each.get("model")), "")
+
+
 def _error(row: TaskRow) -> str:
+    if SUPERSEDED_BY in row.metadata:
+        return f"A newer request took its place: {row.metadata[SUPERSEDED_BY]}."
     if row.status == Status.CANCELLED:
         return "The task was cancelled."
     return str((row.error or {}).get("message") or row.status)
