@@ -30,7 +30,8 @@ FROM runs WHERE id = %(run_id)s AND account_id = %(account_id)s
 # The count says how many runs of any account are served first; it names none of them.
 _AHEAD = """
 SELECT count(*) FROM runs other JOIN runs mine ON mine.id = %(run_id)s
-WHERE other.status = 'queued' AND other.workflow = mine.workflow AND other.run_after <= now() AND other.id <> mine.id
+WHERE other.status = 'queued' AND other.workflow = mine.workflow AND other.queue IS NOT DISTINCT FROM mine.queue
+  AND other.run_after <= now() AND other.id <> mine.id
   AND (other.priority > mine.priority OR (other.priority = mine.priority AND other.id < mine.id))
 """
 _HOLDERS = """
@@ -81,7 +82,7 @@ class Facts:
     """Everything `why` needs, read at one moment.
 
     Attributes:
-        ahead: queued runs of the same workflow that go first (0 unless queued).
+        ahead: queued runs of the same workflow and queue that go first (0 unless queued).
         holders: the account's running tasks with the same concurrency key, at most HOLDERS_MAX.
         awaited: `id`, `workflow` and `status` of the children it waits for that have not ended.
     """

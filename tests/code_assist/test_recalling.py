@@ -1,6 +1,7 @@
 """The result of an equal task is given again for a while: labelled, per account, and never one that should not be."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -92,3 +93,14 @@ async def test_a_fresh_one_does_the_work_anew(lab: Lab, quick: Settings) -> None
     result = lab.task(task).result
     assert (result["cached"], result["cached_from"]) == (False, None)
     assert result["explanation"] != RESULT["explanation"]
+
+
+async def test_an_older_task_whose_place_is_taken_ends_cancelled_and_names_the_newer(lab: Lab, quick: Settings) -> None:
+    older, newer = (hand_in(lab, WORK, place="here") for _ in range(2))
+    ask = partial(equals.supersede, scope=lab.scope, task_id=newer.id, place="here", within_s=60)
+    assert [asked.run_id for asked in lab.database.run(ask)] == [older.run_id]
+    async with running_engine(quick, WORKFLOWS) as engine:
+        assert await engine.execute(older.run_id) == "cancelled"
+    ended = lab.task(older)
+    assert ended.metadata == {"superseded_by": str(newer.id)} and lab.dense(older)
+    assert lab.database.run(ask) == [], "what has ended is left alone"

@@ -91,6 +91,12 @@ def test_paths_from_a_root_are_told_from_there_and_kept_without(client: Client, 
     assert client.post("/api/projects/save", json=save).status_code == 200 and door.paths() == ["b"]
 
 
+def test_a_request_sent_again_under_its_key_is_the_same_task(client: Client, door: Door) -> None:
+    headers = {"Authorization": f"Bearer {client.key}", "Idempotency-Key": "once"}
+    sent = [client.post("/api/agent/tasks", json=REQUEST, headers=headers) for _ in range(2)]
+    assert sent[0].json == sent[1].json and len(client.get("/v1/tasks").json["tasks"]) == 1
+
+
 def test_a_newer_request_tells_the_older_one_s_editor_so(client: Client, door: Door) -> None:
     older, newer = door.send().json["taskId"], door.send(prompt="and more").json["taskId"]
     door.database.run(lambda c: c.execute(text("UPDATE tasks SET status = 'cancelled' WHERE id = :id"), {"id": older}))

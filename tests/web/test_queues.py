@@ -55,6 +55,17 @@ def test_a_task_is_rung_for_in_its_mode_s_queue_again_and_again(
     assert heard_in(settings, retried) == {"code_lint_fix": 1}
 
 
+def test_why_counts_only_what_waits_in_the_same_queue(client: Client) -> None:
+    task = client.submit(workflow="code_assist", input=WORK).json["id"]
+
+    def said_after(mode: str) -> str:
+        client.submit(workflow="code_assist", input=WORK | {"mode": mode}, priority=9)
+        return str(client.get(f"/v1/tasks/{task}/why").json["summary"])
+
+    behind = said_after("lint_fix")
+    assert said_after("generate_test") == behind != said_after("lint_fix")
+
+
 def test_every_mode_has_a_queue_and_the_stack_serves_all_queues() -> None:
     modes = WORKFLOWS["code_assist"].input_model.model_json_schema()["properties"]["mode"]
     named = modes.get("enum") or [modes["const"]]
