@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import gevent
 from gevent import monkey
 
 from models.blobs import BlobStore, Received
+
+T = TypeVar("T")
 
 
 class Cooperative:
@@ -41,5 +43,11 @@ def cooperative(store: BlobStore) -> BlobStore:
     return Cooperative(store) if store.on_disk and monkey.is_module_patched("threading") else store
 
 
-def _beside(work: Callable[..., Any], *arguments: Any) -> Any:
-    return gevent.get_hub().threadpool.apply(work, arguments)
+def beside(work: Callable[..., T], *arguments: Any) -> T:
+    """Do what takes long without a halt of other requests: on a thread, where gevent is in use."""
+    return _beside(work, *arguments) if monkey.is_module_patched("threading") else work(*arguments)
+
+
+def _beside(work: Callable[..., T], *arguments: Any) -> T:
+    result: T = gevent.get_hub().threadpool.apply(work, arguments)
+    return result

@@ -3,13 +3,30 @@
 Written here because the kept library for it, merge3, is under the GPL; `git merge-file` is its peer in the tests.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-#: Pairs of lines compared in one merge: comparing may cost their product.
-PAIRS_MAX = 4_000_000
+#: Pairs of lines that may be compared in one request, and pairs of equal ones: comparing may cost the one or the other.
+PAIRS_MAX = 8_000_000
+EQUAL_MAX = 200_000
+
+
+@dataclass(slots=True)
+class Effort:
+    """What comparing may still cost; a second of CPU at worst."""
+
+    pairs: int = PAIRS_MAX
+    equal: int = EQUAL_MAX
+
+    def spent(self, old: list[str], new: list[str]) -> bool:
+        """Count a comparison; return whether it is too much."""
+        others = Counter(new)
+        self.pairs -= len(old) * len(new)
+        self.equal -= sum(times * others[line] for line, times in Counter(old).items())
+        return self.pairs < 0 or self.equal < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,9 @@ class _Anchor(NamedTuple):
     size: int
 
 
-def merge(base: str, ours: str, theirs: str, names: tuple[str, str] = ("ours", "theirs")) -> Merged | None:
+def merge(
+    base: str, ours: str, theirs: str, names: tuple[str, str] = ("ours", "theirs"), effort: Effort | None = None
+) -> Merged | None:
     """Return both sides' changes in one text, or None where the texts are too long to compare.
 
     Args:
@@ -45,9 +64,11 @@ def merge(base: str, ours: str, theirs: str, names: tuple[str, str] = ("ours", "
         ours: one side.
         theirs: the other.
         names: what conflict markers call the sides.
+        effort: what is left for several merges together.
     """
     old, left, right = (_lines(text) for text in (base, ours, theirs))
-    to_left, to_right = _matches(old, left), _matches(old, right)
+    effort = effort or Effort()
+    to_left, to_right = _matches(old, left, effort), _matches(old, right, effort)
     if to_left is None or to_right is None:
         return None
     parts: list[str] = []
@@ -69,12 +90,12 @@ def _lines(text: str) -> list[str]:
     return [*lines, last] if last else lines
 
 
-def _matches(old: list[str], new: list[str]) -> list[_Match] | None:
+def _matches(old: list[str], new: list[str], effort: Effort) -> list[_Match] | None:
     """Return equal runs of lines in order; None if that would cost too much. Equal ends are not compared at length."""
     head = _equal(old, new)
     tail = _equal(old[head:][::-1], new[head:][::-1])
     middle, other = old[head : len(old) - tail], new[head : len(new) - tail]
-    if len(middle) * len(other) > PAIRS_MAX:
+    if effort.spent(middle, other):
         return None
     found = SequenceMatcher(None, middle, other, autojunk=False).get_matching_blocks()
     inner = [_Match(each.a + head, each.b + head, each.size) for each in found]

@@ -21,8 +21,9 @@ from models.repositories.requests import Asked
 from models.repositories.tasks import TaskRow
 from models.scope import AccountScope
 from models.tasks import Status
+from web.blobs import beside
 from web.errors import Invalid
-from web.merging import Merged, merge
+from web.merging import Effort, Merged, merge
 from web.projects import COMPARED_MAX, checked
 from web.schemas.projects import check_path
 from web.schemas.tasks import Accept
@@ -163,6 +164,7 @@ def _look(
         return head, there, then, projects.ever_had(connection, scope, project_id, absent)
 
     head, there, then, gone = services().database.read(read)
+    effort = Effort()
     files: dict[str, str | None] = {}
     drifted: dict[str, Drift] = {}
     for path, each in changes.items():
@@ -173,7 +175,7 @@ def _look(
         if current in known or (current is None and path not in gone):
             files[path] = each.after
         else:
-            drifted[path] = _drift(each, there.get(path))
+            drifted[path] = _drift(each, there.get(path), effort)
     return Plan(project_id, head, files), drifted
 
 
@@ -181,11 +183,11 @@ def _hash(text: str | None) -> str | None:
     return None if text is None else sha256(text.encode()).hexdigest()
 
 
-def _drift(change: Change, entry: Entry | None) -> Drift:
+def _drift(change: Change, entry: Entry | None, effort: Effort) -> Drift:
     current = _text(entry) if entry else None
     merged = None
     if change.before is not None and change.after is not None and current is not None:
-        merged = merge(change.before, current, change.after, ("project", "task"))
+        merged = beside(merge, change.before, current, change.after, ("project", "task"), effort)
     return Drift(change, entry is not None, current, merged)
 
 

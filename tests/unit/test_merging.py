@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from web.merging import merge
+from web.merging import Effort, merge
 
 BASE = "".join(f"line {n}\n" for n in range(1, 10))
 
@@ -60,9 +60,13 @@ def test_one_sided_changes_of_tiny_texts_are_taken(texts: tuple[str, str, str]) 
 
 
 def test_what_is_too_long_to_compare_is_not_merged() -> None:
-    numbers = range(2500)
+    numbers = range(3000)
     left, right = ("".join(f"{side}{n}\n" for n in numbers) for side in "ab")
     assert merge(left, right, left) is None
+    alike = "}\n" * 500
+    assert merge(f"a\n{alike}b\n", f"c\n{alike}d\n", alike) is None, "nor what is alike all over"
+    effort = Effort(pairs=100)
+    assert merge("a\nb\n", "a\nc\n", "a\nb\n", effort=effort) is not None and effort.pairs < 100
     long = "".join(f"{n}\n" for n in range(50_000))
     assert merge(long, long + "end\n", "begin\n" + long) is not None, "equal ends cost nothing"
 
