@@ -35,6 +35,12 @@ def check_model(workflow: str, given: dict[str, Any]) -> None:
         raise Invalid("There is no such model.", [{"field": "input.model", "message": str(error)}]) from None
 
 
+def default_chain() -> str:
+    """Return the chain of models asked where none is named, as the workers tell; empty if there is none."""
+    told = services().database.read(lambda connection: workers.models(connection, g.scope))
+    return merged(each for each in told if each).default
+
+
 def describe_models() -> dict[str, Any]:
     """Return the shape of `web.schemas.models.ModelList`: what may be asked for, and how it stands."""
     told = [each for each in services().database.read(lambda connection: workers.models(connection, g.scope)) if each]

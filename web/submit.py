@@ -16,7 +16,7 @@ from models.scope import AccountScope
 from tasks import dispatch
 from web import debouncing
 from web.agents import WORKFLOW, check_subagents, filled
-from web.catalogue import check_model
+from web.catalogue import check_model, default_chain
 from web.errors import Invalid
 from web.explain import explain
 from web.given_files import check_files
@@ -62,7 +62,7 @@ def new_task(body: SubmitTask, settings: Settings) -> NewTask:
         request_hash=canonical_hash(g.json) if key else None,
         session_id=session.id if session else None,
         queue=traits.queue,
-        same=traits.same,
+        same=_under_the_models_of_today(traits.same),
         place=_own_place(traits.place),
     )
 
@@ -84,6 +84,11 @@ def submit(scope: AccountScope, new: NewTask) -> Submitted:
     if submitted.created:
         debouncing.supersede(scope, submitted.task.id, new)
     return submitted
+
+
+def _under_the_models_of_today(same: str | None) -> str | None:
+    """Return what makes tasks equal with the default models in it: another model may come to another result."""
+    return None if same is None else canonical_hash([same, default_chain()])
 
 
 def _own_place(place: str | None) -> str | None:

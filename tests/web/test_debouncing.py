@@ -9,9 +9,11 @@ from models.database import Database
 from models.repositories import accounts
 from models.scope import OPERATIONS
 from tests.web.conftest import Caller, Client
+from tests.web.test_models import HOUSE, Workers, alive, told
 from web import create_app
 from web.services import EXTENSION
 
+__all__ = ["alive"]
 pytestmark = pytest.mark.stack
 
 
@@ -39,6 +41,15 @@ def test_an_equal_request_shares_the_task_under_way(client: Client, project: str
     keyed = send(client, "x", {"Idempotency-Key": "k"}, project_id=project)
     assert keyed.status_code == 202 and keyed.json["id"] != first.json["id"], "a key is a task of its own"
     assert asked_to_stop(client, first), "which takes the place"
+
+
+def test_with_another_default_model_a_request_is_not_the_same(client: Client, project: str, alive: Workers) -> None:
+    alive.start(told(HOUSE, model="house:large"))
+    first, again = (send(client, "x", project_id=project) for _ in range(2))
+    alive.stop()
+    alive.start(told(HOUSE, model="house:small"))
+    other = send(client, "x", project_id=project)
+    assert first.json["id"] == again.json["id"] != other.json["id"]
 
 
 def test_a_newer_request_takes_the_place_of_an_older_one_which_says_so(client: Client, project: str) -> None:

@@ -20,7 +20,8 @@ def traits(given: dict[str, Any]) -> Traits:
 def _place(given: dict[str, Any]) -> str | None:
     if not given.get("project_id"):
         return None
-    where = (given.get("cursor") or {}).get("file") or sorted(file["path"] for file in given["files"])
+    looked_at = given.get("selection") or given.get("cursor") or {}
+    where = looked_at.get("file") or sorted(file["path"] for file in given["files"])
     return _digest([given["project_id"], given["mode"], where])
 
 
