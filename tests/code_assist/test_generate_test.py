@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.code_assist.conftest import Assist, Says
 from worker import sandboxes
 from worker.errors import StepFailed
-from worker.workflows.code_assist import pythonic, testfile, writing
+from worker.workflows.code_assist import asked_tests, pythonic, testfile
 from worker.workflows.code_assist.playing import play
 from worker.workflows.code_assist.schemas import CodeAssistInput
 
@@ -57,7 +58,8 @@ GOOD = "Here:\n\n```python\nfrom shifts import up\ndef test_up():\n    assert up
 @pytest.mark.stack
 async def test_a_models_tests_are_repaired_until_they_can_be_collected(assist: Assist, says: Says) -> None:
     model = says("```python\nfrom shifts import sideways\n```", "no code at all, sorry", GOOD)
-    task = await assist("generate_test", {"shifts.py": SHIFTS}, cursor={"file": "shifts.py", "line": 3})
+    given = {"cursor": {"file": "shifts.py", "line": 3}, "model": "scripted"}
+    task = await assist("generate_test", {"shifts.py": SHIFTS}, **given)
     assert task.status == "succeeded", task.error
     tests = task.result["tests"]
     assert (tests["writer"], tests["rounds"], tests["passed"], tests["failed"]) == ("scripted", 3, 1, 0)
@@ -71,14 +73,14 @@ async def test_a_models_tests_are_repaired_until_they_can_be_collected(assist: A
 async def test_tests_that_stay_broken_or_cannot_be_played_are_said_to_be(
     assist: Assist, says: Says, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "REPAIRS_MAX", 0)
+    monkeypatch.setattr(asked_tests, "REPAIRS_MAX", 0)
     says("def test(:")
-    task = await assist("generate_test", {"shifts.py": SHIFTS})
+    task = await assist("generate_test", {"shifts.py": SHIFTS}, model="scripted")
     tests = task.result["tests"]
     assert ([each["outcome"] for each in tests["cases"]], tests["rounds"]) == (["broken"], 1)
     assert "could not be collected" in task.result["explanation"]
     says(GOOD)
-    task = await assist("generate_test", {"shifts.py": "import left_pad\n" + SHIFTS})
+    task = await assist("generate_test", {"shifts.py": "import left_pad\n" + SHIFTS}, model="scripted")
     tests = task.result["tests"]
     assert (tests["cases"], tests["rounds"]) == ([], 0)
     assert "No module named 'left_pad'" in task.result["explanation"]
@@ -89,7 +91,7 @@ async def test_tests_that_stay_broken_or_cannot_be_played_are_said_to_be(
     [("x = 1", "x = 1\n"), ("```py\nx = 1\n```", "x = 1\n"), ("a\n```\nx\n```\nb\n```python\nlonger\n```", "longer\n")],
 )
 def test_code_is_taken_out_of_an_answer(answer: str, code: str) -> None:
-    assert writing.code_in(answer) == code
+    assert asked_tests.code_in(answer) == code
 
 
 @pytest.mark.stack
@@ -139,6 +141,12 @@ def test_around(broken): pass
     }  # fmt: skip
     assert played.stopped is None
     assert ([each.outcome for each in cut.cases], cut.stopped) == (["passed"], "it ended with 3")
+
+
+def test_clients_of_models_are_not_loaded_before_one_is_asked() -> None:
+    modes = "import worker.workflows.code_assist.modes"
+    check = f"{modes}.lint_fix, {modes[7:]}.generate_test, sys; sys.exit('pydantic_ai' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def given(*paths: str, **more: object) -> CodeAssistInput:

@@ -1,5 +1,7 @@
 """Every linter of the worker behind one door: ruff for Python, Biome for JavaScript and TypeScript."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import ToolMissing
@@ -7,6 +9,15 @@ from worker.workflows.code_assist import biome, ruff
 from worker.workflows.code_assist.boxed import Files
 
 Finding = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The files as they are now, what linters still find in them, and how many findings a model took away."""
+
+    files: Mapping[str, str]
+    left: Sequence[Finding]
+    taken_away: int = 0
 
 
 async def taken(files: Files) -> dict[str, str]:

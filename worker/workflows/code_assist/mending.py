@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from worker.code import EditError, attempt, parse_answer
 from worker.context import RunContext
 from worker.workflows.code_assist import linters
 from worker.workflows.code_assist.context import select_context
-from worker.workflows.code_assist.linters import Finding
+from worker.workflows.code_assist.linters import Finding, Mended
 from worker.workflows.code_assist.schemas import Cursor
 
 #: How often the model is asked, and about how many findings at once.
@@ -32,15 +32,6 @@ old lines
 =======
 new lines
 >>>>>>> REPLACE"""
-
-
-@dataclass(frozen=True, slots=True)
-class Mended:
-    """The files as they are now, what linters still find in them, and how many findings the model took away."""
-
-    files: Mapping[str, str]
-    left: Sequence[Finding]
-    taken_away: int = 0
 
 
 async def mend(ctx: RunContext, asks: Questions, files: Mapping[str, str], left: Sequence[Finding]) -> Mended:

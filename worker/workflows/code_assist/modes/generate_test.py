@@ -2,20 +2,24 @@
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 from worker.code import unified_diff
 from worker.context import RunContext
 from worker.workflows.code_assist import testfile
 from worker.workflows.code_assist.model import if_configured, told
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, FilePatch, WrittenTests
-from worker.workflows.code_assist.writing import HYPOTHESIS, Wanted, Wrote, by_hypothesis, by_model
+from worker.workflows.code_assist.writing import HYPOTHESIS, Wanted, Wrote, by_hypothesis
+
+if TYPE_CHECKING:
+    from worker.agent.questions import Questions
 
 
 async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
     """Write tests, by a model if there is one, play them, and return the file with what happened."""
     wanted = _wanted(given)
     asks = await if_configured(ctx, given)
-    wrote = await (by_model(ctx, wanted, asks) if asks else by_hypothesis(ctx, wanted))
+    wrote = await (_by_model(ctx, wanted, asks) if asks else by_hypothesis(ctx, wanted))
     used = told(asks) if asks else {}
     tests = _tests(wanted.path, wrote, str(used.get("model")) if asks else HYPOTHESIS)
     making = partial(unified_diff, tests.path, None, tests.content)
@@ -28,6 +32,12 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
         tests=tests,
         **used,
     )
+
+
+async def _by_model(ctx: RunContext, wanted: Wanted, asks: "Questions") -> Wrote:
+    from worker.workflows.code_assist.asked_tests import by_model
+
+    return await by_model(ctx, wanted, asks)
 
 
 def _wanted(given: CodeAssistInput) -> Wanted:

@@ -3,14 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from worker.code import unified_diff
 from worker.context import RunContext
 from worker.workflows.code_assist import biome, linters
-from worker.workflows.code_assist.mending import Mended, mend
+from worker.workflows.code_assist.linters import Finding, Mended
 from worker.workflows.code_assist.model import questions, told
 from worker.workflows.code_assist.schemas import CodeAssistInput, CodeAssistResult, Diagnostic, FilePatch
+
+if TYPE_CHECKING:
+    from worker.agent.questions import Questions
 
 STEPS = {"total": 5}
 NAMED_MAX = 8
@@ -26,7 +29,7 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
     mended = fixed | formatted
     left = await ctx.step("lint:recheck", lambda _: linters.lint(mended), kind="check", data=STEPS)
     asks = await questions(ctx, given) if given.model is not None and left else None
-    end = await mend(ctx, asks, mended, left) if asks else Mended(mended, left)
+    end = await _by_model(ctx, asks, Mended(mended, left)) if asks else Mended(mended, left)
     patches = await ctx.step("diff", lambda _: _patches(taken, end.files), kind="diff", data=STEPS)
     return CodeAssistResult(
         type="lint_fix",
@@ -35,6 +38,12 @@ async def run(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult:
         diagnostics=[Diagnostic(**finding) for finding in end.left],
         **(told(asks) if asks else {}),
     )
+
+
+async def _by_model(ctx: RunContext, asks: "Questions", state: Mended) -> Mended:
+    from worker.workflows.code_assist.mending import mend
+
+    return await mend(ctx, asks, state.files, state.left)
 
 
 async def _patches(before: Mapping[str, str], after: Mapping[str, str]) -> list[dict[str, str]]:
@@ -46,7 +55,7 @@ def _diffs(before: Mapping[str, str], after: Mapping[str, str]) -> list[dict[str
     return [{"path": path, "patch": patch} for path, patch in diffs.items() if patch]
 
 
-def _explain(found: list[dict[str, Any]], end: Mended, patches: list[dict[str, str]], skipped: set[str]) -> str:
+def _explain(found: list[Finding], end: Mended, patches: list[dict[str, str]], skipped: set[str]) -> str:
     mended = Counter(item["code"] for item in found) - Counter(item["code"] for item in end.left)
     named = ", ".join(f"{code} x{times}" for code, times in mended.most_common(NAMED_MAX))
     parts = [f"{len(patches)} of the given files changed." if patches else "Nothing needed changing."]
