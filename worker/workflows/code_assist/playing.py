@@ -29,7 +29,7 @@ async def play(files: Files, paths: Sequence[str]) -> Played:
     """
     uses = any("hypothesis" in files[path] for path in paths)
     asked = {"paths": [f"./{path}" for path in paths], "roots": pythonic.roots(files), "hypothesis": uses}
-    finished, answer = await pythonic.sent("play", files, asked)
+    finished, answer = await pythonic.sent("play", files, asked, tables=uses)
     lines = [each for each in map(_case, answer.splitlines()) if each is not None]
     cases = {each.name: each for each in lines if not each.outcome.startswith("ended:")}
     done = any(each.outcome.startswith("ended:") for each in lines)

@@ -79,7 +79,7 @@ async def tried(wanted: Wanted, content: str, _: object) -> dict[str, Any]:
 async def _ghostwritten(wanted: Wanted) -> dict[str, Any]:
     """Return `content` and `left_out`, the functions no input could be found for."""
     asked = {"module": wanted.module, "only": wanted.only, "roots": pythonic.roots(wanted.files)}
-    finished, answer = await pythonic.sent("ghostwrite", wanted.files, asked)
+    finished, answer = await pythonic.sent("ghostwrite", wanted.files, asked, tables=True)
     try:
         told = json.loads(answer)
         if told.get("problem"):
