@@ -132,6 +132,34 @@ def test_lint_fix_exits_with_one_when_the_task_fails(run: Run, server: StandIn, 
     assert server.paths("POST") == ["/v1/tasks"]
 
 
+def test_generate_test_shows_the_tests_and_how_they_ended(run: Run, server: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("x = 1\n")
+    (tmp_path / "n.py").write_text("y = 2\n")
+    cases = [{"name": "test_m.py::test_a", "outcome": "failed", "message": "no"}]
+    files = [{"path": "test_m.py", "patch": PATCH}]
+    server.task["result"] = {"files_modified": files, "explanation": "1 failed.", "tests": {"cases": cases}}
+    outcome = run("generate-test", "m.py", "n.py", "--line", "1", "--model", "offline:demo")
+    assert outcome.exit_code == 0
+    assert PATCH in outcome.stdout
+    assert "  failed   test_m.py::test_a" in outcome.stdout
+    assert "umbel show t1 --patch | git apply" in outcome.stderr
+    sent = server.calls[0][3]["input"]
+    assert [each["path"] for each in sent.pop("files")] == ["m.py", "n.py"]
+    assert sent == {"mode": "generate_test", "model": "offline:demo", "cursor": {"file": "m.py", "line": 1}}
+    assert run("generate-test", "m.py", "--json").exit_code == 0
+    assert "cursor" not in [call[3] for call in server.calls if call[3] and "input" in call[3]][-1]["input"]
+
+
+def test_explain_shows_sections_with_their_lines(run: Run, server: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("x = 1\ny = 2\n")
+    sections = [{"start": 1, "end": 2, "title": "Two names", "text": "They are numbers."}]
+    server.task["result"] = {"explained": {"summary": "Names.", "sections": sections}}
+    outcome = run("explain", "m.py", "--lines", "1-2")
+    assert outcome.stdout.endswith("Names.\n\n1-2: Two names\nThey are numbers.\n")
+    assert server.calls[0][3]["input"]["selection"] == {"file": "m.py", "start": 1, "end": 2}
+    assert run("explain", "m.py", "--lines", "a").exit_code == 2
+
+
 def test_what_a_file_or_a_model_says_cannot_steer_the_terminal() -> None:
     console = Console(file=StringIO(), force_terminal=True, color_system=None, soft_wrap=True)
     render.diff(console, "+\x1b]0;owned\x07\n")

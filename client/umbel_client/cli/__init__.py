@@ -2,6 +2,7 @@
 
 from umbel_client.cli import (
     approving,
+    assisting,
     control,
     conversing,
     declaring,
@@ -22,6 +23,7 @@ from umbel_client.cli.base import main
 for module in (
     submitting,
     lint_fix,
+    assisting,
     following,
     showing,
     approving,

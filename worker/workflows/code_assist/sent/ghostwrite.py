@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import inspect
 import json
@@ -56,13 +57,29 @@ def attempt(writer: Any, *wanted: Callable[..., Any]) -> str:
 
 
 def playable(source: str) -> str:
-    """Return the source without the tests for whose input nothing was found."""
-    lines = source.splitlines(keepends=True)
-    for node in reversed(ast.parse(source).body):
-        if isinstance(node, ast.FunctionDef) and "st.nothing()" in ast.unparse(node):
+    """Return the source without the tests for whose input nothing was found, or nothing that can be written down."""
+    lines, tree = source.splitlines(keepends=True), ast.parse(source)
+    known = {*dir(builtins), *defined(tree)}
+    for node in reversed(tree.body):
+        if isinstance(node, ast.FunctionDef) and ("st.nothing()" in ast.unparse(node) or used(node) - known):
             start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
             del lines[start - 1 : node.end_lineno]
     return "".join(line for line in lines if not line.startswith("# TODO: replace st.nothing()"))
+
+
+def defined(tree: ast.Module) -> Iterable[str]:
+    """Return the names a module imports and assigns."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((each.asname or each.name).partition(".")[0] for each in node.names)
+        elif isinstance(node, ast.Assign):
+            yield from (each.id for each in node.targets if isinstance(each, ast.Name))
+
+
+def used(function: ast.FunctionDef) -> set[str]:
+    """Return the names by which a test's input is described."""
+    nodes = (node for decorator in function.decorator_list for node in ast.walk(decorator))
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
