@@ -12,6 +12,8 @@ from models.scope import AccountScope, SystemScope
 
 #: Most steps of one run that are looked at.
 STEPS_MAX = 2000
+#: Characters of a request that are compared.
+ASKED_MAX = 500
 
 _RUN = """
 SELECT r.id, r.task_id, r.account_id, r.workflow, r.status, t.user_id, t.input,
@@ -65,9 +67,11 @@ WHERE account_id = %(account_id)s AND id = ANY(%(ids)s::uuid[]) AND NOT pinned
 RETURNING id
 """
 _ASKED = """
-SELECT p.id, t.input FROM unnest(%(ids)s::uuid[]) AS p(id), LATERAL (
-    SELECT t.input FROM pattern_evidence e JOIN tasks t ON t.id = e.task_id AND t.account_id = e.account_id
-    WHERE e.account_id = %(account_id)s AND e.pattern_id = p.id ORDER BY e.at DESC LIMIT %(each)s) t
+SELECT p.id, t.prompt FROM unnest(%(ids)s::uuid[]) AS p(id), LATERAL (
+    SELECT left(t.input->>'prompt', %(most)s) AS prompt
+    FROM pattern_evidence e JOIN tasks t ON t.id = e.task_id AND t.account_id = e.account_id
+    WHERE e.account_id = %(account_id)s AND e.pattern_id = p.id ORDER BY e.at, e.run_id LIMIT %(each)s) t
+WHERE t.prompt IS NOT NULL
 """
 
 
@@ -183,13 +187,13 @@ def judged(connection: Connection, scope: AccountScope, lesson: Lesson) -> list[
     return [row[0] for row in changed]
 
 
-def asked(connection: Connection, scope: AccountScope, ids: Sequence[UUID], each: int = 3) -> dict[UUID, list[Any]]:
-    """Return the inputs of the newest tasks that showed patterns: what their vectors are made of, read where it is.
+def asked(connection: Connection, scope: AccountScope, ids: Sequence[UUID], each: int = 3) -> dict[UUID, list[str]]:
+    """Return how the requests of the first tasks began that showed patterns; none of inputs too large for their row.
 
-    Nothing of them is copied into a pattern; when a task is gone, so is its input.
+    Vectors are made of them, too. They are read where they are: no pattern has a copy, and a task takes its with it.
     """
-    found: dict[UUID, list[Any]] = {pattern_id: [] for pattern_id in ids}
-    values = {"account_id": scope.account_id, "ids": list(ids), "each": each}
-    for row in connection.exec_driver_sql(_ASKED, values).all():
-        found[row[0]].append(payloads.unpack(connection, scope.account_id, row[1]))
+    found: dict[UUID, list[str]] = {pattern_id: [] for pattern_id in ids}
+    values = {"account_id": scope.account_id, "ids": list(ids), "each": each, "most": ASKED_MAX}
+    for row in connection.exec_driver_sql(_ASKED, values):
+        found[row[0]].append(row[1])
     return found

@@ -14,7 +14,7 @@ from models.base import new_id
 from models.database import Database
 from models.indexing import BuildState
 from models.patterns import Consumer, PatternKind
-from models.repositories import accounts, index_builds, pattern_outbox, patterns
+from models.repositories import accounts, index_builds, pattern_outbox, patterns, tasks
 from models.scope import OPERATIONS, AccountScope
 from tasks import indexing
 from worker.patterns import feeding
@@ -81,12 +81,15 @@ async def vectors(database: Database, embedding: Embedding) -> AsyncIterator[Vec
 @pytest.fixture
 def learn(run: Run, scope: AccountScope) -> Callable[..., UUID]:
     def record(title: str, digest: str = "") -> UUID:
-        steps = [{"tool": "web_search", "arguments": {}}]
-        new = patterns.NewPattern(PatternKind.WORKFLOW, title, "", steps, {}, "", "", digest or title)
         shown = patterns.Shown(new_id(), new_id(), "tests")
-        return UUID(str(run(patterns.learn, scope, new, shown).id))
+        return UUID(str(run(patterns.learn, scope, _lesson(title, digest or title), shown).id))
 
     return record
+
+
+def _lesson(title: str, digest: str) -> patterns.NewPattern:
+    steps = [{"tool": "web_search", "arguments": {}}]
+    return patterns.NewPattern(PatternKind.WORKFLOW, title, "", steps, {}, "", "", digest)
 
 
 @pytest.fixture
@@ -97,6 +100,19 @@ def drain(database: Database, embedding: Embedding, vectors: Vectors) -> Callabl
 async def nearest(scope: AccountScope, embedding: Embedding, vectors: Vectors, words: str) -> list[UUID]:
     (vector,) = await embedding.embed([words])
     return [hit.id for hit in await vectors.search(scope, await embedding.space(), vector)]
+
+
+async def test_a_pattern_is_found_by_requests_that_led_to_it_and_has_no_copy_of_them(
+    run: Run, scope: AccountScope, embedding: Embedding, vectors: Vectors, learn: Any, drain: Any
+) -> None:
+    request = tasks.NewTask(workflow="agent", input={"prompt": "Which ferry goes to Elba?"}, max_attempts=1)
+    task = run(tasks.submit, scope, request).task
+    plain, asked = learn("web_search"), learn("web_search", "another")
+    run(patterns.learn, scope, _lesson("web_search", "another"), patterns.Shown(task.run_id, task.id, "tests"))
+    await drain()
+    assert await nearest(scope, embedding, vectors, "a ferry to Elba") == [asked, plain]
+    assert "ferry" not in str(run(patterns.get_all, scope, [asked]))
+    assert text_of(run(patterns.get, scope, asked), ["the password=hunter2hunter2"]).count("hunter2") == 0
 
 
 async def test_what_is_learned_is_found_and_changes_with_the_record(

@@ -189,8 +189,8 @@ async def test_the_same_work_in_other_words_is_evidence_and_not_another_pattern(
     assert {row.run_id for row in shown} == {first.run_id, second.run_id}
     ids = [row.id for row in rows]
     asked = lab.database.run(lambda c: lessons.asked(c, lab.scope, ids, 1))
-    assert {len(inputs) for inputs in asked.values()} == {1}
-    assert asked[ids[0]][0]["prompt"] in (first.input["prompt"], second.input["prompt"])
+    assert {len(requests) for requests in asked.values()} == {1}
+    assert asked[ids[0]][0] in (first.input["prompt"], second.input["prompt"])
     stranger = AccountScope(uuid4())
     assert lab.database.run(lambda c: lessons.asked(c, stranger, ids)) == {each: [] for each in ids}
 

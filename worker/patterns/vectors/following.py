@@ -5,7 +5,7 @@ from uuid import UUID
 
 from models.database import Database
 from models.patterns import Consumer
-from models.repositories import index_builds, patterns
+from models.repositories import index_builds, lessons, patterns
 from models.repositories import pattern_outbox as outbox
 from models.repositories.patterns import PatternRow
 from models.scope import AccountScope
@@ -13,6 +13,7 @@ from worker.patterns.building import INDEXING, run
 from worker.patterns.embedders.embedding import TEXT_MAX, Embedding
 from worker.patterns.vectors.base import Point, Space
 from worker.patterns.vectors.index import Vectors
+from worker.tools.redact import redact
 
 
 class VectorFollower:
@@ -52,7 +53,8 @@ async def write(
     generation: str | None = None,
 ) -> None:
     """Index patterns as they are given, and note in the record which embedder it was by."""
-    made = await embedding.embed([text_of(row) for row in rows])
+    asked = await run(database, lambda connection: _asked(connection, rows))
+    made = await embedding.embed([text_of(row, asked[row.id]) for row in rows])
     points = [_point(row, vector) for row, vector in zip(rows, made, strict=True)]
     await vectors.upsert(space, points, generation)
     name = embedding.embedder.name
@@ -60,10 +62,21 @@ async def write(
         await run(database, lambda connection: patterns.embedded(connection, INDEXING, ids, name))
 
 
-def text_of(row: PatternRow) -> str:
-    """Return what a pattern is found by: what it is for, and the tools it names."""
+def _asked(connection: Any, rows: Sequence[PatternRow]) -> dict[UUID, list[str]]:
+    found: dict[UUID, list[str]] = {}
+    for account_id in {row.account_id for row in rows}:
+        ids = [row.id for row in rows if row.account_id == account_id]
+        found |= lessons.asked(connection, AccountScope(account_id), ids)
+    return found
+
+
+def text_of(row: PatternRow, asked: Sequence[str] = ()) -> str:
+    """Return what a pattern is found by: what it is for, the tools it names, and requests that led to it.
+
+    Of these only the vector is kept; secrets are masked before, for the embedder may be somebody's service.
+    """
     tools = dict.fromkeys(str(step.get("tool", "")) for step in row.steps)
-    lines = [row.title, row.situation, " ".join(tools).replace("_", " ")]
+    lines = [row.title, row.situation, " ".join(tools).replace("_", " "), *map(redact, asked)]
     return "\n".join(line for line in lines if line.strip())[:TEXT_MAX] or row.kind
 
 
