@@ -95,8 +95,7 @@ class QdrantStore:
         async with _errors():
             change: list[wire.AliasOperations] = [self._alias(space, generation)]
             if await self._live(space) is not None:
-                old = wire.DeleteAlias(alias_name=self._named(space))
-                change.insert(0, wire.DeleteAliasOperation(delete_alias=old))
+                change.insert(0, self._no_alias(space))
             await self._client.update_collection_aliases(change)
             for other in await self._generations(space):
                 if other != generation:
@@ -108,8 +107,10 @@ class QdrantStore:
             await self._client.delete_collection(self._real(space, generation))
 
     async def drop(self, space: Space) -> None:
-        """Drop all collections of a space; the server drops the alias with them."""
+        """Drop a space's alias and all its collections."""
         async with _errors():
+            if await self._live(space) is not None:
+                await self._client.update_collection_aliases([self._no_alias(space)])
             for generation in await self._generations(space):
                 await self._client.delete_collection(self._real(space, generation))
 
@@ -157,6 +158,9 @@ class QdrantStore:
     def _alias(self, space: Space, generation: str) -> wire.CreateAliasOperation:
         names = {"collection_name": self._real(space, generation), "alias_name": self._named(space)}
         return wire.CreateAliasOperation(create_alias=wire.CreateAlias(**names))
+
+    def _no_alias(self, space: Space) -> wire.DeleteAliasOperation:
+        return wire.DeleteAliasOperation(delete_alias=wire.DeleteAlias(alias_name=self._named(space)))
 
     def _named(self, space: Space) -> str:
         return f"{self._prefix}_{space.name}"
