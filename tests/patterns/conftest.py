@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from pydantic import SecretStr
@@ -15,10 +15,15 @@ from models.database import Database
 from models.patterns import PatternKind
 from models.repositories import accounts, patterns
 from models.scope import OPERATIONS, AccountScope
-from tests.patterns.standin import KEY, QdrantStandIn
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.opening import open_vectors
 from worker.patterns.vectors.pgvector import PgvectorStore
+
+if TYPE_CHECKING:  # Qdrant's client takes seconds to load, and every process of the suite reads this file
+    from tests.patterns.standin import QdrantStandIn
+
+#: Of the stand-in of Qdrant.
+KEY = "secret-of-the-stand-in"
 
 T = TypeVar("T")
 Record = Callable[..., Any]
@@ -66,12 +71,14 @@ def shown(verifier: str | None = "tests") -> patterns.Shown:
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[QdrantStandIn]:
+async def standin() -> "AsyncIterator[QdrantStandIn]":
+    from tests.patterns.standin import QdrantStandIn
+
     async with QdrantStandIn() as server:
         yield server
 
 
-def at(server: QdrantStandIn, database: Database, key: str = KEY) -> Vectors:
+def at(server: "QdrantStandIn", database: Database, key: str = KEY) -> Vectors:
     """Vectors in the stand-in, opened as a worker opens them."""
     settings = Settings(environment="development", qdrant_url=server.url, qdrant_key=SecretStr(key))
     with warnings.catch_warnings():  # the client warns of keys sent without TLS
@@ -80,7 +87,9 @@ def at(server: QdrantStandIn, database: Database, key: str = KEY) -> Vectors:
 
 
 @pytest.fixture(params=["pgvector", "qdrant", "qdrant over HTTP"])
-async def vectors(request: pytest.FixtureRequest, database: Database, standin: QdrantStandIn) -> AsyncIterator[Vectors]:
+async def vectors(
+    request: pytest.FixtureRequest, database: Database, standin: "QdrantStandIn"
+) -> AsyncIterator[Vectors]:
     from worker.patterns.vectors.qdrant import QdrantStore
 
     if request.param == "pgvector":

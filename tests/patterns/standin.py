@@ -12,7 +12,7 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client import models as wire
 from qdrant_client.http.models import CreateCollection, PointsList, QueryRequest
 
-KEY = "secret-of-the-stand-in"
+from tests.patterns.conftest import KEY
 
 
 class QdrantStandIn:

@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,11 +13,13 @@ from config.settings import Settings
 from models.database import Database, connect
 from models.scope import AccountScope
 from tests.patterns.conftest import at
-from tests.patterns.standin import QdrantStandIn
 from worker.patterns.vectors import base, errors
 from worker.patterns.vectors.base import Content, Point, Space, Where
 from worker.patterns.vectors.index import ANYTHING, Vectors
 from worker.patterns.vectors.pgvector import PgvectorStore
+
+if TYPE_CHECKING:
+    from tests.patterns.standin import QdrantStandIn
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
@@ -211,8 +214,10 @@ def unreachable() -> Iterator[Database]:
 
 
 async def test_a_store_that_is_down_is_said_to_be_and_worth_another_try(
-    unreachable: Database, database: Database, standin: QdrantStandIn
+    unreachable: Database, database: Database, standin: "QdrantStandIn"
 ) -> None:
+    from tests.patterns.standin import QdrantStandIn
+
     space = Space(Content.TEXT, "down", SIZE)
     qdrant, gone = at(standin, database), QdrantStandIn()
     async with gone:
@@ -225,7 +230,7 @@ async def test_a_store_that_is_down_is_said_to_be_and_worth_another_try(
         await vectors.close()
 
 
-async def test_a_wrong_key_of_qdrant_is_named_without_being_shown(database: Database, standin: QdrantStandIn) -> None:
+async def test_a_wrong_key_of_qdrant_is_named_without_being_shown(database: Database, standin: "QdrantStandIn") -> None:
     vectors = at(standin, database, key="not-the-key")
     with pytest.raises(errors.VectorStoreRefused, match="UMBEL_QDRANT_KEY") as caught:
         await vectors.ensure(Space(Content.TEXT, "refused", SIZE))
