@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
+from tests.agent.test_coding import lose_after
 from tests.code_assist.conftest import Assist, Lab, Says
 from worker import llm
+from worker.crash import Point
+from worker.engine import Ended
 from worker.llm.hub import Gateway
+from worker.testing import running_engine
+from worker.workflows import WORKFLOWS
 from worker.workflows.code_assist import explanations
 from worker.workflows.code_assist.schemas import CodeAssistInput
 
@@ -49,6 +54,22 @@ async def test_lines_that_do_not_exist_are_asked_for_again_and_then_left_out(ass
     task = await assist("explain", {"main.py": CODE})
     (section,) = task.result["explained"]["sections"]
     assert (section["start"], section["end"], section["title"]) == (None, None, "All")
+
+
+@pytest.mark.stack
+async def test_a_lost_worker_costs_no_second_question(
+    says: Says, lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = says("No sections.", GOOD)
+    given = {"mode": "explain", "files": [{"path": "main.py", "content": CODE}]}
+    task = lab.submit("code_assist", given)
+    async with running_engine(quick, WORKFLOWS, heartbeat=False) as lost:
+        lose_after(lab, monkeypatch, task, Point.AFTER_RESULT, 1)
+        assert await lost.execute(task.run_id) is Ended.LOST
+    async with running_engine(quick, WORKFLOWS) as engine:
+        assert await engine.execute(task.run_id) is Ended.SUCCEEDED
+    assert model.steps_asked == [1, 2]
+    assert lab.dense(task)
 
 
 @pytest.mark.stack

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from tests.code_assist.conftest import Assist, Says
 from worker import sandboxes
 from worker.errors import StepFailed
@@ -120,6 +121,20 @@ async def test_what_cannot_be_tested_is_refused_with_the_cure(
     assert said in task.error["message"]
 
 
+@pytest.mark.stack
+async def test_without_hypothesis_or_a_sandbox_the_cure_is_told(
+    assist: Assist, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {name: place for name, place in pythonic._packages().items() if not name.endswith("/hypothesis")}
+    monkeypatch.setattr(pythonic, "_packages", lambda: there)
+    task = await assist("generate_test", {"a.py": "def one() -> int:\n    return 1\n"})
+    assert (task.status, task.error["code"]) == ("failed", "tool_missing")
+    assert "the same Python version" in task.error["message"]
+    monkeypatch.setattr(sandboxes, "get_settings", lambda: quick.model_copy(update={"sandbox": "none"}))
+    task = await assist("generate_test", {"a.py": SHIFTS})
+    assert (task.status, task.error["code"]) == ("failed", "sandbox_unavailable")
+
+
 async def test_every_way_a_test_can_end_is_told_apart() -> None:
     files = {
         "tests/test_a.py": """
@@ -179,7 +194,7 @@ def test_the_cursor_chooses_a_function_of_the_file() -> None:
     ("path", "others", "place", "module"),
     [
         ("src/a/b.py", (), "tests/test_b.py", "a.b"),
-        ("a/b.py", ("unit/test_x.py",), "unit/test_b.py", "a.b"),
+        ("a/b.py", ("conftest.py", "unit/test_x.py"), "unit/test_b.py", "a.b"),
         ("b.py", ("tests/test_b.py", "tests/test_b_2.py"), "tests/test_b_3.py", "b"),
         ("a/__init__.py", (), "tests/test_a.py", "a"),
     ],

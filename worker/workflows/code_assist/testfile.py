@@ -43,7 +43,7 @@ def function_at(file: SourceFile, line: int) -> str | None:
 def place_for(path: str, given: CodeAssistInput) -> str:
     """Return a new file's path: beside tests there are already, else in `tests/`."""
     paths = {each.path for each in given.files}
-    beside = sorted(str(PurePosixPath(each).parent) for each in paths if is_test(each))
+    beside = sorted(str(PurePosixPath(each).parent) for each in paths if is_test(each) and "conftest" not in each)
     directory = PurePosixPath(beside[0] if beside else "tests")
     stem = PurePosixPath(path).stem.strip("_")
     stem = stem if stem != "init" else PurePosixPath(path).parent.name or "package"
