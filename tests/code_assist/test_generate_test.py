@@ -13,7 +13,8 @@ from worker import sandboxes
 from worker.errors import StepFailed
 from worker.workflows.code_assist import asked_tests, pythonic, testfile
 from worker.workflows.code_assist.playing import play
-from worker.workflows.code_assist.schemas import CodeAssistInput
+from worker.workflows.code_assist.schemas import CodeAssistInput, Played
+from worker.workflows.code_assist.writing import fault
 
 SHIFTS = """
 def up(number: int) -> int:
@@ -66,12 +67,12 @@ GOOD = "Here:\n\n```python\nfrom shifts import up\ndef test_up():\n    assert up
 
 @pytest.mark.stack
 async def test_a_models_tests_are_repaired_until_they_can_be_collected(assist: Assist, says: Says) -> None:
-    model = says("```python\nfrom shifts import sideways\n```", "no code at all, sorry", GOOD)
+    model = says("```python\nfrom shifts import sideways\n```", GOOD)
     given = {"cursor": {"file": "shifts.py", "line": 3}, "model": "scripted"}
     task = await assist("generate_test", {"shifts.py": SHIFTS}, **given)
     assert task.status == "succeeded", task.error
     tests = task.result["tests"]
-    assert (tests["writer"], tests["rounds"], tests["passed"], tests["failed"]) == ("scripted", 3, 1, 0)
+    assert (tests["writer"], tests["rounds"], tests["passed"], tests["failed"]) == ("scripted", 2, 1, 0)
     assert tests["content"] == "from shifts import up\n\n\ndef test_up():\n    assert up(1) == 2\n"
     assert "cannot import name 'sideways'" in model.asked[1][-1].parts[0].content  # type: ignore[operator]
     assert "`up` of shifts.py" in model.asked[0][-1].parts[0].content  # type: ignore[operator]
@@ -164,6 +165,11 @@ def test_around(broken): pass
     }  # fmt: skip
     assert played.stopped is None
     assert ([each.outcome for each in cut.cases], cut.stopped) == (["passed"], "it ended with 3")
+
+
+def test_an_answer_without_a_test_goes_back_too() -> None:
+    assert fault(Played(cases=[])) == "there is no test in it"
+    assert fault(Played(cases=[], stopped="it met a limit")) is None
 
 
 def test_clients_of_models_are_not_loaded_before_one_is_asked() -> None:
