@@ -1,6 +1,7 @@
 """Keeps vectors of patterns as the record is: change by change."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from models.database import Database
