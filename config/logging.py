@@ -12,10 +12,10 @@ from config.settings import Settings
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
 _SECRET = re.compile(r"umb_[a-z0-9]{12}_[A-Za-z0-9_-]{20,}|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)|(?i:bearer\s+)\S+")
 MASK = "***"
-#: What models are asked is logged by their SDKs below this, so they stay above it whatever our own level is.
+#: What models and stores are asked is logged by their clients below this, so they stay above it whatever our level is.
 _NOISY = (
     *("celery.worker.strategy", "celery.app.trace", "celery.beat", "kombu", "amqp", "alembic"),
-    *("openai", "anthropic", "httpx2", "httpcore2"),
+    *("openai", "anthropic", "httpx2", "httpcore2", "neo4j"),
 )
 _encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 

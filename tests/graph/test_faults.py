@@ -1,12 +1,14 @@
 """What a store of the graph that is down, refuses or comes back does to those who need it: they are told, and go on."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from config.logging import set_up as set_up_logging
 from config.settings import Settings
 from models.base import new_id
 from models.database import Database
@@ -142,3 +144,19 @@ def test_an_address_that_is_none_or_has_a_password_in_it_is_refused(url: str) ->
 async def rows(facts: Facts) -> list[NodeRow]:
     read = partial(graph.nodes_after, scope=FEEDING, after=0, limit=10, account_id=facts.scope.account_id)
     return await asyncio.to_thread(facts.database.run, read)
+
+
+async def test_what_neo4j_is_told_is_in_no_log_whatever_the_level(
+    facts: Facts, neo4j_store: Neo4jGraph, capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    root = logging.getLogger()
+    kept = root.handlers[:], root.level, logging._srcfile
+    set_up_logging(settings.model_copy(update={"log_level": "DEBUG"}))
+    try:
+        facts.store = neo4j_store
+        await facts.tell(("Tool:whisper", USES, "Tool:a"))
+        assert await facts.near("Tool:whisper")
+    finally:
+        root.handlers[:], root.level, logging._srcfile = kept
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = True
+    assert "whisper" not in capsys.readouterr().err
