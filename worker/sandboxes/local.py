@@ -199,7 +199,7 @@ class LocalSandbox:
         """
         self._proxy = proxy
         try:
-            await proxy.start(door.listener())
+            proxy.start(door.listener())
         except BaseException as error:
             await self.destroy()
             if isinstance(error, OSError):

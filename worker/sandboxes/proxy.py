@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import h11
 
@@ -35,16 +36,16 @@ class Proxy:
     network: Network
     _budget: Budget = field(init=False)
     _opened: int = 0
-    _server: asyncio.Server | None = None
+    _accepting: "asyncio.Task[None] | None" = None
     _open: set["asyncio.Task[None]"] = field(default_factory=set)
     _refused: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._budget = Budget(self.network.most)
 
-    async def start(self, listener: socket.socket) -> None:
+    def start(self, listener: socket.socket) -> None:
         """Accept what comes to a listener inside."""
-        self._server = await asyncio.start_server(self._accepted, sock=listener, limit=PIECE)
+        self._accepting = asyncio.create_task(self._accept(listener))
 
     async def hang_up(self) -> tuple[str, ...]:
         """End all connections; return what was refused since the last time."""
@@ -52,35 +53,41 @@ class Proxy:
         for task in open_:
             task.cancel()
         await asyncio.gather(*open_, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop closes their sockets
         refused = tuple(self._refused)
         self._refused.clear()
         return refused
 
     async def close(self) -> None:
         """End it."""
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         await self.hang_up()
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        self._count()
+    async def _accept(self, listener: socket.socket) -> None:
+        # Every connection is counted, also one that is refused: each is work for the worker, which serves others.
+        with listener:
+            while self._opened < self.network.opened:
+                inside, _ = await asyncio.get_running_loop().sock_accept(listener)
+                self._opened += 1
+                task = asyncio.create_task(self._accepted(inside))
+                self._open.add(task)
+                task.add_done_callback(partial(self._ended, inside))
+        self._tell(Refusal(429, f"this sandbox has had its {self.network.opened} connections"))
+
+    def _ended(self, inside: socket.socket, task: "asyncio.Task[None]") -> None:
+        self._open.discard(task)
+        inside.close()  # a task cancelled before it began has not
+
+    async def _accepted(self, inside: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=inside, limit=PIECE)
         try:
             await self._serve(reader, writer)
         except (OSError, TimeoutError, asyncio.CancelledError, h11.LocalProtocolError):
             pass  # the one inside is gone, or its run is, or makes no sense half way: nobody is left to be told
         finally:
-            self._open.discard(task)
             writer.transport.abort()
-
-    def _count(self) -> None:
-        """Count every connection, also those refused: each is work for the worker, which serves others."""
-        self._opened += 1
-        if self._opened == self.network.opened and self._server is not None:
-            self._server.close()
-            self._tell(Refusal(429, f"this sandbox has had its {self.network.opened} connections"))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inside = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX)
