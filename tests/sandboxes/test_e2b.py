@@ -3,16 +3,20 @@
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from config.reach import allowed
+from config.settings import Settings
 from tests.sandboxes.looking import backend_here
 from tests.sandboxes.standin import KEY, StandIn, standing_in
 from worker.sandboxes import choosing, e2b, leftovers
 from worker.sandboxes.base import MIB, Entry, Job, Limits, Stopped, Stream, Wanted
+from worker.sandboxes.bringing import furnished
 from worker.sandboxes.errors import PathRefused, SandboxLost, SandboxUnavailable
+from worker.sandboxes.keeping import House
 from worker.sandboxes.local import LocalSandbox
 from worker.sandboxes.network import Network
 
@@ -127,11 +131,23 @@ async def test_machines_of_workers_that_are_gone_are_ended_and_no_others(
 async def test_a_wrong_key_is_said_and_the_next_backend_used(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SandboxUnavailable, match="UMBEL_E2B_API_KEY"):
         await there(standin, "e2b_wrong").create(Wanted())
-    settings = choosing.Settings(environment="development", e2b_api_key="e2b_wrong")  # type: ignore[arg-type]
+    settings = Settings(environment="development", e2b_api_key="e2b_wrong")  # type: ignore[arg-type]
     monkeypatch.setattr(e2b, "of", lambda _: there(standin, "e2b_wrong"))
     assert (await choosing.choose(settings)).told()["backend"] == "bubblewrap"
     monkeypatch.setattr(e2b, "of", lambda _: there(standin))
     assert (await choosing.choose(settings)).told()["backend"] == "e2b"
+
+
+async def test_programs_of_the_worker_are_copied_there(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "greet").write_text("echo hello")
+    monkeypatch.setattr(e2b, "of", lambda _: there(standin))
+    house = House(Settings(environment="development", sandbox="e2b", sandbox_warm=0))
+    async with furnished(house, {"tools": tmp_path}, Limits()) as inside:
+        done = await inside.room.run(Job(argv=["/bin/sh", f"{inside.places['tools']}/greet"]))
+    await house.close()
+    assert done.stdout == b"hello\n", done.stderr
 
 
 async def test_a_machine_that_is_gone_is_lost(standin: StandIn) -> None:

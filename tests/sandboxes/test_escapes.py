@@ -267,13 +267,17 @@ asyncio.run(main())
         listed, hardy = ast.literal_eval(worker.stdout.readline())
         alive = set(listed)
         assert len(alive) >= 8
-        assert await asyncio.to_thread(leftovers.sweep) == leftovers.Swept()
+        assert (await asyncio.to_thread(leftovers.sweep)).files == 0
+        assert {hardy} | {pid for pid, _ in alive} <= set(dict(every_process()))
         worker.kill()
     async with asyncio.timeout(10):
         while alive & set(every_process()):
             await asyncio.sleep(0.01)
-    assert hardy in dict(every_process())
-    assert await asyncio.to_thread(leftovers.sweep) == leftovers.Swept(processes=1, files=1)
+    # Which sweep ends the process is open: other workers of this machine that start meanwhile do so, too.
+    assert (await asyncio.to_thread(leftovers.sweep)).files == 1
+    async with asyncio.timeout(10):
+        while hardy in dict(every_process()):
+            await asyncio.sleep(0.01)
     assert os.listdir(tmp_path) == []
     assert (Path("/proc/self/mountinfo").read_text(), set(os.listdir("/var/tmp"))) == (mounts, directories)
     assert (await own.run(Job(shell="echo alive"))).stdout == b"alive\n"

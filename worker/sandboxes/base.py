@@ -176,9 +176,15 @@ class Wanted:
 
 
 class Backend(Protocol):
-    """A way to make sandboxes on this machine."""
+    """A way to make sandboxes.
+
+    Attributes:
+        name: what it is called in settings and reports.
+        here: whether they are on this machine, so that they can be shown its files.
+    """
 
     name: str
+    here: bool
 
     async def create(self, wanted: Wanted) -> Sandbox:
         """Make a sandbox. Raises SandboxUnavailable."""

@@ -1,6 +1,7 @@
 """Programs and packages of the worker that are used inside a sandbox, read-only.
 
-They are shown in place where the sandbox's user can read them. Where it can't, as in root's home, they are copied in.
+They are shown in place where the sandbox's user can read them. Where it can't, as in root's home or at E2B, they are
+copied in.
 """
 
 import asyncio
@@ -42,17 +43,17 @@ async def furnished(house: House, brought: Mapping[str, Path], limits: Limits) -
         SandboxUnavailable: none can be made here.
         SandboxBusy: no place became free in time.
     """
-    shown, copied = _sorted(brought)
+    shown, copied = _sorted(brought, here=(await house.choice()).usable().here)
     async with await house.open(limits, {f"{SHOWN}/{name}": source for name, source in shown.items()}) as room:
         if copied:
             await _copy(room, copied)
         yield Furnished(room, {name: f"{SHOWN if name in shown else COPIED}/{name}" for name in brought})
 
 
-def _sorted(brought: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+def _sorted(brought: Mapping[str, Path], *, here: bool) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return what can be shown, and what must be copied."""
     real = {name: source.resolve() for name, source in brought.items()}
-    shown = {name: source for name, source in real.items() if _readable(source)}
+    shown = {name: source for name, source in real.items() if here and _readable(source)}
     return shown, {name: source for name, source in real.items() if name not in shown}
 
 

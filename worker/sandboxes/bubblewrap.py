@@ -19,7 +19,7 @@ HOST_NAME = "umbel-sandbox"
 class Bubblewrap:
     """Makes sandboxes with `bwrap`."""
 
-    name = NAME
+    name, here = NAME, True
 
     def __init__(self, first_uid: int, python: str) -> None:
         self._first_uid = first_uid

@@ -44,7 +44,7 @@ _COMMAND = f"exec python3 -I -S -c {shlex.quote(_BEGIN)}"
 class E2b:
     """Makes sandboxes at E2B."""
 
-    name = NAME
+    name, here = NAME, False
 
     def __init__(self, key: str, template: str = "", options: Mapping[str, Any] | None = None) -> None:
         """Ask nobody yet.

@@ -17,7 +17,7 @@ NAME = "landlock"
 class Namespaces:
     """Makes sandboxes with the kernel's own means."""
 
-    name = NAME
+    name, here = NAME, True
 
     def __init__(self, first_uid: int, python: str) -> None:
         self._first_uid = first_uid
