@@ -79,8 +79,8 @@ async def test_a_patch_is_written_over_the_wire_and_what_was_wrong_with_it_sent_
         ended = await lab.ended(task)
     assert ended.status == Status.SUCCEEDED, ended.error
     assert "-one\n+two\n" in ended.result["files_modified"][0]["patch"]
-    report = ended.result["report"]
-    assert (report["model"], report["synthetic"], report["rounds"]) == ("p:m1", False, 2)
+    result = ended.result
+    assert (result["model"], result["synthetic"], result["report"]["rounds"]) == ("p:m1", False, 2)
     assert "'none\\\\n' was expected" in as_text(fake.seen[1].body)
     assert ended.usage["input_tokens"] == 2 * INPUT
 
