@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from worker.code import parse_diff, unified_diff
+from bench.edit_forms import hunks_of
 from worker.code.edits import Hunk
 from worker.code.lines import split
 
@@ -116,11 +116,8 @@ COPIES = (_copy,)
 
 def _wanted(lines: list[Line], before: str, after: str, ends: bool) -> str | None:
     origins = [origin for _, origin in lines]
-    (edit,) = parse_diff(unified_diff("a", before, after))
-    assert isinstance(edit.body, tuple)
     made, at = [], 0
-    for hunk in edit.body:
-        assert isinstance(hunk, Hunk)
+    for hunk in hunks_of(before, after):
         start = _intact(hunk, origins, ends)
         if start is None or start < at:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from functools import lru_cache
 
 from worker.code import parse_diff, unified_diff
 from worker.code.edits import Hunk
@@ -26,9 +26,7 @@ def as_whole(path: str, before: str, after: str) -> str:
 
 def as_blocks(path: str, before: str, after: str) -> str:
     """As search/replace blocks, each with as many lines as make it the only one."""
-    (edit,) = parse_diff(unified_diff(path, before, after))
-    hunks = [part for part in edit.body if isinstance(part, Hunk)] if isinstance(edit.body, tuple) else []
-    pairs = [(hunk.old, hunk.new) for hunk in hunks]
+    pairs = [(hunk.old, hunk.new) for hunk in hunks_of(before, after)]
     if not all(_is_one(old, before) for old, _ in pairs):
         pairs = [((*split(before),), (*split(after),))]
     return f"`{path}`\n{''.join(_block(old, new) for old, new in pairs)}"
@@ -62,10 +60,9 @@ def _closed(lines: tuple[str, ...]) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n{NO_NEWLINE}"
 
 
-def touched(before: str, after: str) -> list[tuple[int, int]]:
-    """Return which lines of the old file each hunk of the change knows: from, to, by index."""
+@lru_cache(maxsize=4)
+def hunks_of(before: str, after: str) -> tuple[Hunk, ...]:
+    """Return the hunks of a change's diff; a file is asked for them many times in a row."""
     (edit,) = parse_diff(unified_diff("a", before, after))
-    hunks = [part for part in edit.body if isinstance(part, Hunk)] if isinstance(edit.body, tuple) else []
-    found = [(hunk.at, hunk.at + len(hunk.old)) for hunk in hunks]
-    assert all(one[1] <= other[0] for one, other in pairwise(found))
-    return found
+    assert isinstance(edit.body, tuple)
+    return tuple(part for part in edit.body if isinstance(part, Hunk))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.__main__ import ROOT, Plan
 from bench.edit_drift import Drifted, aligned, drifted, merged
-from bench.edit_forms import FORMS, touched
+from bench.edit_forms import FORMS, hunks_of
 from bench.edit_history import RELEASES, Pair, pairs
 from bench.report import Report
 from worker.code import EditError, apply, parse_answer, unified_diff
@@ -103,7 +103,8 @@ def _under_drift(form: str, changed: Sequence[Pair], times: int) -> dict[str, fl
 
 def drifts(before: str, after: str, times: int, seed: int, *, ends: bool) -> list[Drifted]:
     """Return that many drifted files, the same ones for a seed."""
-    dice, spans = random.Random(seed), touched(before, after)
+    dice = random.Random(seed)
+    spans = [(hunk.at, hunk.at + len(hunk.old)) for hunk in hunks_of(before, after)]
     found = [drifted(before, after, spans, dice, ends=ends) for _ in range(times)] if spans else []
     return [each for each in found if each.text != before]
 
