@@ -1,9 +1,9 @@
 """edits: files that changed since an edit was made for them, and what a correct application gives then.
 
-Each line of a drifted file knows which line of the old one it was; copies know it, too. An edit may be made if the
-lines its hunks know are all there, together, at one place each; what it gives is then certain. Otherwise it has to be
-refused. Equal lines can't be told apart, though: a result is right as well if it is what git's three-way merge gives,
-which knows the old file, or what follows if difflib says which line is which.
+Each line of a drifted file knows which line of the old one it was; copies know it, too, and blank lines are all one. An
+edit may be made if the lines its hunks know are all there, together, at one place each; what it gives is then certain.
+Otherwise it has to be refused. Equal lines can't be told apart, though: a result is right as well if it is what git's
+three-way merge gives, which knows the old file, or what follows if difflib says which line is which.
 """
 
 from __future__ import annotations
@@ -115,10 +115,9 @@ COPIES = (_copy,)
 
 
 def _wanted(lines: list[Line], before: str, after: str, ends: bool) -> str | None:
-    origins = [origin for _, origin in lines]
     made, at = [], 0
     for hunk in hunks_of(before, after):
-        start = _intact(hunk, origins, ends)
+        start = _intact(hunk, lines, ends)
         if start is None or start < at:
             return None
         made += [line for line, _ in lines[at:start]] + list(hunk.new)
@@ -126,13 +125,17 @@ def _wanted(lines: list[Line], before: str, after: str, ends: bool) -> str | Non
     return "".join([*made, *(line for line, _ in lines[at:])])
 
 
-def _intact(hunk: Hunk, origins: list[int | None], ends: bool) -> int | None:
+def _intact(hunk: Hunk, lines: list[Line], ends: bool) -> int | None:
     """Return where a hunk's lines are by now, if they are together at one place, and at the end they were at."""
-    wanted = list(range(hunk.at, hunk.at + len(hunk.old)))
-    starts = [n for n, each in enumerate(origins) if wanted and each == wanted[0]]
-    found = [n for n in starts if origins[n : n + len(wanted)] == wanted]
+    wanted = [(line, hunk.at + n) for n, line in enumerate(hunk.old)]
+    last = len(lines) - len(wanted)
+    found = [n for n in range(last + 1) if all(map(_is_it, lines[n : n + len(wanted)], wanted))] if wanted else []
     if len(found) != 1:
         return None
-    first, last = found[0], found[0] + len(wanted)
-    away = (hunk.opens and first > 0) or (hunk.closes and last < len(origins))
-    return None if ends and away else first
+    away = (hunk.opens and found[0] > 0) or (hunk.closes and found[0] < last)
+    return None if ends and away else found[0]
+
+
+def _is_it(line: Line, wanted: Line) -> bool:
+    # A blank line is as good as any other.
+    return line[1] == wanted[1] or (line[0] == wanted[0] and not line[0].strip())

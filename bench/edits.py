@@ -29,8 +29,8 @@ from worker.code.edits import Edit
 from worker.code.lines import split
 
 DRIFTS = 6
-#: Of the peers, which need a process for each file.
-PEER_DRIFTS = 1
+#: Of the files, for the peers, which need a process for each.
+PEER_EVERY = 4
 FILES_WANTED = 300
 GIT, PATCH = ("git", "apply", "--whitespace=nowarn", "-"), ("patch", "-p1", "--binary", "-s", "-f")
 TOOLS = {"git apply": GIT, "GNU patch": PATCH}
@@ -49,8 +49,8 @@ def run(plan: Plan) -> Report:
         report.add(form, _pristine(form, changed) | _under_drift(form, changed, plan.size(DRIFTS)))
         plan.say(f"edits: {form}: {report.rounds[form][-1]}")
     for name, tool in TOOLS.items():
-        report.add(f"{name}, our diff", _peer(tool, found, changed, plan.size(PEER_DRIFTS), unified_diff))
-        report.add(f"{name}, plain diff", _peer(tool, [], changed, plan.size(PEER_DRIFTS), plain_diff))
+        report.add(f"{name}, our diff", _peer(tool, found, changed[::PEER_EVERY], unified_diff))
+        report.add(f"{name}, plain diff", _peer(tool, [], changed[::PEER_EVERY], plain_diff))
         plan.say(f"edits: {name}: {report.rounds[f'{name}, our diff'][-1]}")
     _goals(report)
     return report
@@ -128,9 +128,7 @@ def plain_diff(path: str, before: str | None, after: str | None) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-def _peer(
-    tool: Sequence[str], found: Sequence[Pair], changed: Sequence[Pair], times: int, diff: Diff
-) -> dict[str, float]:
+def _peer(tool: Sequence[str], found: Sequence[Pair], changed: Sequence[Pair], diff: Diff) -> dict[str, float]:
     counted: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="umbel-edits-") as name:
         use = partial(_used, tool, Path(name))
@@ -139,7 +137,7 @@ def _peer(
             assert before is not None
             assert after is not None
             patch = diff(path, before, after)
-            for each in drifts(before, after, times, number, ends=True):
+            for each in drifts(before, after, 1, number, ends=True):
                 counted[judged(use(patch, path, each.text), each)] += 1
     files: dict[str, float] = {"files": len(found), "not equal": wrong} if found else {}
     return files | _figures(counted)
