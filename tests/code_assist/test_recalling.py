@@ -17,7 +17,13 @@ from worker.workflows.code_assist.traits import traits
 
 pytestmark = pytest.mark.stack
 WORK = {"mode": "lint_fix", "files": [{"path": "a.py", "content": "import os\nx = 1\n"}]}
-RESULT = {"type": "lint_fix", "files_modified": [], "explanation": "An earlier one.", "diagnostics": []}
+RESULT = {
+    "type": "lint_fix",
+    "files_modified": [],
+    "explanation": "An earlier one.",
+    "diagnostics": [],
+    "usage": {"input_tokens": 9},
+}
 
 
 def hand_in(lab: Lab, given: dict[str, Any], **more: Any) -> Any:
@@ -45,7 +51,7 @@ async def test_an_equal_task_is_given_the_result_with_its_origin_and_does_nothin
         assert await engine.execute(task.run_id) == "succeeded"
     result = lab.task(task).result
     assert (result["cached"], result["cached_from"]) == (True, str(source.id))
-    assert result["explanation"] == RESULT["explanation"]
+    assert (result["explanation"], result["usage"]) == (RESULT["explanation"], {})
     assert lab.steps(task) == {} and lab.dense(task)
 
 

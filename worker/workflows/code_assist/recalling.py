@@ -22,4 +22,4 @@ async def recalled(ctx: RunContext, given: CodeAssistInput) -> CodeAssistResult 
     known = await ctx.journal.store.read(asked)
     if known is None:
         return None
-    return CodeAssistResult.model_validate({**known.result, "cached": True, "cached_from": known.task_id})
+    return CodeAssistResult.model_validate({**known.result, "usage": {}, "cached": True, "cached_from": known.task_id})
