@@ -64,6 +64,12 @@ def test_the_catalogue_of_workflows_loads_declarations_only() -> None:
     assert set(json.loads(in_fresh_interpreter(code))).isdisjoint({*HEAVY, "celery", "flask"})
 
 
+def test_a_worker_starts_without_sdks_and_stores_it_may_never_need() -> None:
+    code = "import json, sys, tasks.runtime; print(json.dumps(sorted(sys.modules)))"
+    late = {"pydantic_ai", "openai", "anthropic", "mcp", "numpy", "tokenizers", "qdrant_client", "neo4j", "hypothesis"}
+    assert set(json.loads(in_fresh_interpreter(code))).isdisjoint(late)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "models/repositories").glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_rows_are_reached_only_with_a_connection_and_a_scope(path: Path) -> None:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

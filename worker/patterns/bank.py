@@ -8,13 +8,13 @@ found = await bank.bank().retrieval.retrieve(scope, Question("Book a flight"))
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from config.settings import Settings, get_settings
 from models.database import connect
 from models.scope import AccountScope
 from worker import llm
-from worker.llm.embedding import Embeddings
 from worker.patterns.choosing import Found
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.graph.base import GraphStore
@@ -24,6 +24,9 @@ from worker.patterns.retrieval import Question, Retrieval
 from worker.patterns.sources import ByLikeness, ByWords, known
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.opening import open_vectors
+
+if TYPE_CHECKING:
+    from worker.llm.embedding import Embeddings
 
 #: Connections of its own, so that looking up never waits for what runs write, nor the other way round.
 CONNECTIONS = 4
@@ -89,7 +92,7 @@ class Bank:
 class _Gateway:
     """The gateway of models, loaded when a model is asked for vectors and not before."""
 
-    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
         """Return a vector for each text."""
         return await (await llm.ready()).embed(texts, model, dimension)
 

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from worker.llm.embedding import Embeddings
 from worker.llm.errors import EmbeddingDimension, ModelRequestRefused
 from worker.patterns.embedders.base import Likeness
 from worker.patterns.vectors.base import DIMENSIONS, Content, Vector
+
+if TYPE_CHECKING:
+    from worker.llm.embedding import Embeddings
 
 
 class Embeds(Protocol):
     """What is needed of `worker.llm.hub.Gateway`."""
 
-    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
         """Return a vector for each text."""
 
 

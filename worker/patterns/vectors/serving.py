@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.settings import Settings
 from models.database import Database, connect
@@ -15,7 +15,6 @@ from models.repositories import index_builds, patterns
 from models.repositories import pattern_outbox as outbox
 from worker import llm
 from worker.errors import WorkerError
-from worker.llm.embedding import Embeddings
 from worker.patterns.building import INDEXING, run
 from worker.patterns.embedders.opening import name_of, open_embedding
 from worker.patterns.feeding import drain
@@ -23,13 +22,16 @@ from worker.patterns.vectors.building import Builder
 from worker.patterns.vectors.following import VectorFollower
 from worker.patterns.vectors.opening import open_vectors
 
+if TYPE_CHECKING:
+    from worker.llm.embedding import Embeddings
+
 log = logging.getLogger(__name__)
 
 
 class LazyGateway:
     """The gateway of models, loaded when a model is asked for vectors and not before."""
 
-    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> Embeddings:
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
         """Return a vector for each text; as `Gateway.embed`."""
         return await (await llm.ready()).embed(texts, model, dimension)
 
