@@ -10,7 +10,12 @@ from chaos.provider import ProviderProcess
 from local.rig import Rig, open_rig
 
 pytestmark = pytest.mark.stack
-RUNS = 3
+RUNS = 2
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "WARM_UP", 1)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import pytest
 from bench import dispatch
 from bench.__main__ import Plan
 from bench.inflight import peak_of, provider
+from bench.peers import venv
 from bench.queueing import Client, paused, stop
 
 PATIENCE_S = 30
@@ -94,6 +95,9 @@ def test_a_client_program_that_breaks_shows_the_end_of_its_log(tmp_path):
 
 
 @pytest.mark.stack
+@pytest.mark.skipif(
+    not venv.VENV.exists(), reason="the peers are not installed; `python -m bench --smoke` installs them"
+)
 def test_dispatch_measures_umbel_both_ways():
     report = dispatch.run(Plan(1, 0.01, lambda line: None), names=())
     assert list(report.rounds) == [dispatch.UMBEL, dispatch.NO_HTTP]
