@@ -296,6 +296,9 @@ async def test_a_reminder_indexes_what_waits_and_builds_for_another_embedder(
 ) -> None:
     ours = settings.model_copy(update={"embedder": "lexical", "home": settings.home})
     monkeypatch.setattr(indexing, "get_settings", lambda: ours)
+    opened, space = Vectors(PgvectorStore(database)), await Embedding(LexicalEmbedder()).space()
+    await opened.store.drop(space)  # another test may have left one
+    await indexing.index()
     assert await indexing.index() == 0
     flight = learn("book a flight")
     assert await indexing.index() == 1
@@ -308,5 +311,4 @@ async def test_a_reminder_indexes_what_waits_and_builds_for_another_embedder(
     away = ours.model_copy(update={"database_url": SecretStr("postgresql://u:p@127.0.0.1:1/x")})
     monkeypatch.setattr(indexing, "get_settings", lambda: away)
     assert await indexing.index() == 0
-    opened = Vectors(PgvectorStore(database))
-    await opened.store.drop(await Embedding(LexicalEmbedder()).space())
+    await opened.store.drop(space)
