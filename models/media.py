@@ -25,6 +25,8 @@ _ALIASES = {
     "image/jpg": "image/jpeg",
     "text/xml": "application/xml",
 }
+#: Bytes; a shorter signature is met by chance (two of 65,536 files each) and only confirms what a name says.
+_BY_CHANCE = 3
 _CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
 
 
@@ -76,39 +78,55 @@ def _canonical(given: str) -> str:
     return _ALIASES.get(plain, plain)
 
 
-def _guessed(head: bytes, name: str, signs: tuple[str, ...]) -> str:
+def _guessed(head: bytes, name: str, signs: dict[str, int]) -> str:
     by_name = _canonical(mimetypes.guess_type(name)[0] or "")
-    if signs:
-        return by_name if by_name in signs else signs[0]
+    if by_name in signs:
+        return by_name
+    if firm := _firm(signs):
+        return firm[0]
     if looks_like_text(head):
         return by_name if is_textual(by_name) else TEXT
     return by_name if by_name and not _contradicts(head, by_name, signs) else UNKNOWN
 
 
-def _contradicts(head: bytes, said: str, signs: tuple[str, ...]) -> bool:
+def _contradicts(head: bytes, said: str, signs: dict[str, int]) -> bool:
     if is_textual(said):
         return not looks_like_text(head)
     if said in _FIXED:
         return said not in signs
     if said.startswith(_MEDIA):
         major = said.partition("/")[0]
-        return looks_like_text(head) if not signs else all(each.partition("/")[0] != major for each in signs)
+        if any(each.partition("/")[0] == major for each in signs):
+            return False
+        return bool(_firm(signs)) or looks_like_text(head)
     return False
 
 
-def _signs(head: bytes) -> tuple[str, ...]:
-    """Return the types whose signature the bytes have; text has none, but for what begins with letters by design."""
+def _firm(signs: dict[str, int]) -> list[str]:
+    """Return the types whose signature is too long to be met by chance."""
+    return [each for each, length in signs.items() if length >= _BY_CHANCE]
+
+
+def _signs(head: bytes) -> dict[str, int]:
+    """Return the types whose signature the bytes have, the likeliest first, with its bytes.
+
+    Text has none, but for what begins with letters by design.
+    """
     if not head or (looks_like_text(head) and not head.startswith(b"%PDF-")):
-        return ()
+        return {}
     return _signatures(head[:4096])
 
 
-def _signatures(head: bytes) -> tuple[str, ...]:
+def _signatures(head: bytes) -> dict[str, int]:
     try:
         found = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):
-        return ()
-    types = [_canonical(each.mime_type) for each in found if each.mime_type]
+        return {}
     # Every document that is an archive begins as one does; which it is, only its name or its sender can say.
-    plain = ["application/zip"] if head.startswith(b"PK") else []
-    return tuple(dict.fromkeys(plain + types))
+    signs = {"application/zip": 4} if head.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")) else {}
+    for each in found:
+        media_type = _canonical(each.mime_type)
+        # What is not text is no textual type, though it begins with a brace.
+        if media_type and not is_textual(media_type):
+            signs[media_type] = max(signs.get(media_type, 0), len(each.byte_match))
+    return signs

@@ -1,5 +1,6 @@
 """What bytes are is told by the bytes; what they are said to be must not contradict them."""
 
+import gzip
 import io
 import zipfile
 
@@ -48,6 +49,11 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
         (NOISE, "a", None, "application/octet-stream"),
         (NOISE, "a.png", None, "application/octet-stream"),
         (NOISE, "a", "application/x-own", "application/own"),
+        (b"{" + NOISE, "a.bin", None, "application/octet-stream"),
+        (b"BM" + NOISE, "a.bin", None, "application/octet-stream"),
+        (b"BM" + NOISE, "a.bmp", None, "image/bmp"),
+        (b"BM" + NOISE, "a.mp3", "audio/mpeg", "audio/mpeg"),
+        (gzip.compress(b"a", mtime=0), "a", None, "application/gzip"),
     ],
 )
 def test_a_type_is_found_by_bytes_name_and_what_is_said(
