@@ -55,7 +55,7 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio-pool", daemon=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(runtime.start(self.limit), self._loop).result(30)
-        # What was loaded stays for good: looking at it again and again cost an agent's step a tenth of its CPU.
+        # What was loaded stays for good: looking at it again and again cost an agent's step a twentieth of its CPU.
         gc.collect()
         gc.freeze()
 

@@ -136,7 +136,7 @@ class Drift:
     merged: Merged | None
 
     def told(self) -> dict[str, Any]:
-        """Return both sides, and the merge where there is one, in the shape docs/code_assist.md gives."""
+        """Return both sides, and the merge where there is one, in the shape docs/editors.md gives."""
         return {
             "path": self.change.path,
             "state": "changed" if self.there else "removed",

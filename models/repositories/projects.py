@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -113,10 +113,7 @@ def get(connection: Connection, scope: AccountScope, project_id: UUID) -> Projec
     Raises:
         NotFound: the account has none with this id.
     """
-    row = connection.exec_driver_sql(_GET, {"id": project_id, "account_id": scope.account_id}).one_or_none()
-    if row is None:
-        raise NotFound
-    return ProjectRow(*row)
+    return _one(connection, _GET, {"id": project_id, "account_id": scope.account_id})
 
 
 def lock(connection: Connection, scope: AccountScope, project_id: UUID) -> ProjectRow:
@@ -125,10 +122,7 @@ def lock(connection: Connection, scope: AccountScope, project_id: UUID) -> Proje
     Raises:
         NotFound: the account has none with this id.
     """
-    row = connection.exec_driver_sql(_LOCK, {"id": project_id, "account_id": scope.account_id}).one_or_none()
-    if row is None:
-        raise NotFound
-    return ProjectRow(*row)
+    return _one(connection, _LOCK, {"id": project_id, "account_id": scope.account_id})
 
 
 def named(connection: Connection, scope: AccountScope, name: str) -> ProjectRow:
@@ -137,7 +131,11 @@ def named(connection: Connection, scope: AccountScope, name: str) -> ProjectRow:
     Raises:
         NotFound: the account has none of it.
     """
-    row = connection.exec_driver_sql(_NAMED, {"account_id": scope.account_id, "name": name}).one_or_none()
+    return _one(connection, _NAMED, {"account_id": scope.account_id, "name": name})
+
+
+def _one(connection: Connection, statement: str, values: dict[str, Any]) -> ProjectRow:
+    row = connection.exec_driver_sql(statement, values).one_or_none()
     if row is None:
         raise NotFound
     return ProjectRow(*row)

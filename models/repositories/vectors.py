@@ -95,8 +95,8 @@ class VectorRow(NamedTuple):
     embedding: str
 
 
-class NearRow(NamedTuple):
-    """A point as it is found; `score` is the cosine."""
+class Hit(NamedTuple):
+    """A point that was found; `score` is the cosine, from -1 to 1."""
 
     id: UUID
     account_id: UUID
@@ -184,7 +184,7 @@ def put(connection: Connection, scope: SystemScope, table: str, dimension: int, 
 
 def near(
     connection: Connection, scope: AccountScope, name: str, dimension: int, vector: str, where: Condition, limit: int
-) -> list[NearRow]:
+) -> list[Hit]:
     """Return the account's points nearest to a vector, best first; straight on the driver, or in a transaction.
 
     Raises:
@@ -197,8 +197,8 @@ def near(
         return rows if len(rows) == limit else _found(connection, _EXACT.format(**names), values)
 
 
-def _found(connection: Connection, statement: str, values: dict[str, Any]) -> list[NearRow]:
-    return [NearRow(*row) for row in connection.exec_driver_sql(statement, values)]
+def _found(connection: Connection, statement: str, values: dict[str, Any]) -> list[Hit]:
+    return [Hit(*row) for row in connection.exec_driver_sql(statement, values)]
 
 
 def count(connection: Connection, scope: AccountScope, name: str, where: Condition) -> int:

@@ -6,17 +6,16 @@ found = await bank.bank().retrieval.retrieve(scope, Question("Book a flight"))
 """
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from config.settings import Settings, get_settings
 from models.database import connect
 from models.scope import AccountScope
-from worker import llm
 from worker.patterns.choosing import Found
 from worker.patterns.embedders.embedding import Embedding
+from worker.patterns.embedders.opening import open_embedding
+from worker.patterns.embedders.served import LazyGateway
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.opening import open_graph
 from worker.patterns.relations import GraphRelations
@@ -24,9 +23,6 @@ from worker.patterns.retrieval import Question, Retrieval
 from worker.patterns.sources import ByLikeness, ByWords, known
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.opening import open_vectors
-
-if TYPE_CHECKING:
-    from worker.llm.embedding import Embeddings
 
 #: Connections of its own, so that looking up never waits for what runs write, nor the other way round.
 CONNECTIONS = 4
@@ -54,15 +50,9 @@ class Bank:
         """
         async with self._opening:
             if self._opened is None:
-                embedding = await asyncio.to_thread(self._embedding)
+                embedding = await asyncio.to_thread(open_embedding, self._settings, LazyGateway())
                 self._opened = embedding, open_vectors(self._settings, self._database)
         return self._opened
-
-    def _embedding(self) -> Embedding:
-        # Loads numpy and a tokenizer, which no worker needs before.
-        from worker.patterns.embedders.opening import open_embedding
-
-        return open_embedding(self._settings, _Gateway())
 
     async def refine(self, scope: AccountScope, question: Question, found: list[Found]) -> list[Found]:
         """Return the patterns that apply, with those the graph ties to them.
@@ -87,14 +77,6 @@ class Bank:
         for each in self._opened or ():
             await each.close()
         self._database.close()
-
-
-class _Gateway:
-    """The gateway of models, loaded when a model is asked for vectors and not before."""
-
-    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
-        """Return a vector for each text."""
-        return await (await llm.ready()).embed(texts, model, dimension)
 
 
 _banks: "WeakKeyDictionary[asyncio.AbstractEventLoop, Bank]" = WeakKeyDictionary()

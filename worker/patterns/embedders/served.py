@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from worker import llm
 from worker.llm.errors import EmbeddingDimension, ModelRequestRefused
 from worker.patterns.embedders.base import Likeness
 from worker.patterns.vectors.base import DIMENSIONS, Content, Vector
@@ -17,6 +18,14 @@ class Embeds(Protocol):
 
     async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
         """Return a vector for each text."""
+
+
+class LazyGateway:
+    """The gateway of models, loaded when a model is asked for vectors and not before."""
+
+    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
+        """Return a vector for each text; as `Gateway.embed`."""
+        return await (await llm.ready()).embed(texts, model, dimension)
 
 
 class ServedEmbedder:

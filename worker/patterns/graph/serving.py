@@ -1,25 +1,21 @@
 """What a worker does for the graph when reminded: tells its store what changed, and builds it anew where asked to."""
 
 import asyncio
-import logging
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 from config.settings import Settings
-from models.database import Database, connect
+from models.database import Database
 from models.indexing import BuildState
 from models.patterns import Consumer
 from models.repositories import index_builds
 from models.repositories import pattern_outbox as outbox
-from worker.errors import WorkerError
-from worker.patterns.building import INDEXING, Building, build, run
+from worker.patterns.building import INDEXING, Building, build, reminded, run
 from worker.patterns.feeding import drain
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.following import GraphFollower, reindex
 from worker.patterns.graph.opening import open_graph
-
-log = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings) -> int:
@@ -28,15 +24,7 @@ async def serve(settings: Settings) -> int:
     Raises:
         models.errors.Unavailable: PostgreSQL can't be reached.
     """
-    database = connect(settings, pool_size=2, application="umbel-indexing")
-    try:
-        if await run(database, lambda connection: _wanted(connection, bool(settings.neo4j_url))):
-            return await _bring_up(settings, database)
-    except WorkerError as error:
-        log.warning("the graph waits", extra={"reason": error.code})
-    finally:
-        await asyncio.to_thread(database.close)
-    return 0
+    return await reminded(settings, partial(_wanted, apart=bool(settings.neo4j_url)), _bring_up)
 
 
 def _wanted(connection: Any, apart: bool) -> bool:
@@ -72,7 +60,6 @@ async def bring_up(database: Database, store: GraphStore) -> int:
         await store.prepare()
         await run(database, lambda connection: index_builds.ask(connection, INDEXING, Consumer.GRAPH))
     carried = await drain(database, GraphFollower(database, store))
-
     await build(database, Consumer.GRAPH, store.name, partial(_fill, database=database, store=store))
     return carried
 

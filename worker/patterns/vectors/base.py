@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
+from models.repositories.vectors import Hit as Hit
 from models.scope import AccountScope
 from worker.patterns.vectors.errors import VectorFilterRefused
 
@@ -128,19 +129,6 @@ def bound(scope: AccountScope, where: Where) -> Within:
         [] if where.toolset_hash is None else ["", where.toolset_hash],
         [] if where.agent is None else ["", where.agent],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A point that was found; `score` is the cosine, from -1 to 1."""
-
-    id: UUID
-    account_id: UUID
-    score: float
-    kind: str
-    state: str
-    toolset_hash: str
-    agent: str
 
 
 class VectorStore(Protocol):

@@ -59,10 +59,9 @@ class PgvectorStore:
     async def search(self, space: Space, vector: Vector, within: Within, limit: int) -> list[Hit]:
         """Return the nearest points, best first."""
         scope, where, text = AccountScope(within.account_id), _condition(within), _text(vector)
-        found = await self._read(
+        return await self._read(
             lambda connection: vectors.near(connection, scope, space.name, space.dimension, text, where, limit)
         )
-        return [Hit(*row) for row in found]
 
     async def count(self, space: Space, within: Within) -> int:
         """Return how many points there are."""

@@ -1,39 +1,23 @@
 """What a worker does for the index of vectors when reminded: tells it what changed, and builds it where asked to."""
 
 import asyncio
-import logging
-from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from config.settings import Settings
-from models.database import Database, connect
+from models.database import Database
 from models.indexing import BuildState
 from models.patterns import Consumer
 from models.repositories import index_builds, patterns
 from models.repositories import pattern_outbox as outbox
-from worker import llm
-from worker.errors import WorkerError
-from worker.patterns.building import INDEXING, run
+from worker.patterns.building import INDEXING, reminded
 from worker.patterns.embedders.opening import name_of, open_embedding
+from worker.patterns.embedders.served import LazyGateway
 from worker.patterns.feeding import drain
 from worker.patterns.vectors.building import Builder
 from worker.patterns.vectors.following import VectorFollower
 from worker.patterns.vectors.opening import open_vectors
-
-if TYPE_CHECKING:
-    from worker.llm.embedding import Embeddings
-
-log = logging.getLogger(__name__)
-
-
-class LazyGateway:
-    """The gateway of models, loaded when a model is asked for vectors and not before."""
-
-    async def embed(self, texts: Sequence[str], model: str, dimension: int | None = None) -> "Embeddings":
-        """Return a vector for each text; as `Gateway.embed`."""
-        return await (await llm.ready()).embed(texts, model, dimension)
 
 
 async def serve(settings: Settings) -> int:
@@ -42,15 +26,7 @@ async def serve(settings: Settings) -> int:
     Raises:
         models.errors.Unavailable: PostgreSQL can't be reached.
     """
-    database = connect(settings, pool_size=2, application="umbel-indexing")
-    try:
-        if await run(database, partial(_wanted, embedder=name_of(settings))):
-            return await _bring_up(settings, database)
-    except WorkerError as error:
-        log.warning("the index of vectors waits", extra={"reason": error.code})
-    finally:
-        await asyncio.to_thread(database.close)
-    return 0
+    return await reminded(settings, partial(_wanted, embedder=name_of(settings)), _bring_up)
 
 
 async def _bring_up(settings: Settings, database: Database) -> int:
