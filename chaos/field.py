@@ -20,11 +20,11 @@ from typing import Any
 import psycopg2
 from umbel_client import Umbel
 
-from chaos.nursery import Child, Nursery
 from chaos.provider import ProviderProcess
 from chaos.proxy import Proxy
+from local.nursery import Child, Nursery
 from local.ports import free_port
-from local.rig import FAST, ROOT, Process, Rig, open_rig, until
+from local.rig import FAST, ROOT, Process, Rig, open_rig, until, worker_arguments
 from tasks.queues import QUEUES
 
 LEASE_S = 3.0
@@ -151,12 +151,10 @@ class Field:
         with self._lock:
             name = f"w{self.counts.get('workers started', 0)}"
             self.count("workers started")
-            arguments = (
-                "-A", "tasks", "worker", "--pool", "custom", "-c", str(SLOTS), "-Q", queues, "-n", f"{name}@%h",
-                "-l", "WARNING", "--without-mingle", "--without-gossip",
-            )  # fmt: skip
+            arguments = worker_arguments(name, queues, SLOTS, "WARNING")
             log = self.rig.home.logs / f"{name}.log"
-            child = self.nursery.start(self.mutant, arguments, self.rig.environment(**extra), log)
+            broken = ("chaos.mutants", "apply", self.mutant) if self.mutant else ()
+            child = self.nursery.start(arguments, self.rig.environment(**extra), log, broken)
             self.workers.append(child)
             return child
 

@@ -3,13 +3,12 @@
 Unlike `local.stack` nothing here restarts by itself: whoever holds the rig decides what lives.
 """
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,12 +17,14 @@ from typing import Any
 
 import httpx
 import psycopg2
+from celery import Celery
 from pydantic import SecretStr
 from umbel_client import Umbel
 
 from config.settings import DEVELOPMENT_PEPPER, Settings
 from local import template
 from local.home import Home, temporary_home
+from local.nursery import Child, Nursery
 from local.ports import free_port
 from local.postgres import PostgresServer
 from local.redis import RedisServer
@@ -77,6 +78,11 @@ class Process:
         return self.popen.wait(patience_s)
 
     @property
+    def pid(self) -> int:
+        """Its process id, and its group's."""
+        return self.popen.pid
+
+    @property
     def dead(self) -> bool:
         """Whether it has ended."""
         return self.popen.poll() is not None
@@ -94,7 +100,8 @@ class Rig:
     postgres: PostgresServer
     redis: RedisServer
     settings: Mapping[str, str] = field(default_factory=lambda: FAST)
-    processes: list[Process] = field(default_factory=list)
+    processes: list[Process | Child] = field(default_factory=list)
+    nursery: Nursery | None = None
     url: str = ""
     key: str = ""
 
@@ -124,45 +131,67 @@ class Rig:
                 [sys.executable, "-m", *command], cwd=ROOT, env=self.environment(**extra), stdout=file, stderr=file,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
-        self.processes.append(Process(popen, log))
-        return self.processes[-1]
+        process = Process(popen, log)
+        self.processes.append(process)
+        return process
 
     def worker(
         self, queues: str = ",".join(QUEUES), *, concurrency: int = 50, ready: bool = True, **extra: str
     ) -> Process:
         """Start a worker; by default return when it hears bells."""
-        worker = self.start(
-            "worker", "celery", "-A", "tasks", "worker", "--pool", "custom", "--without-mingle", "--without-gossip",
-            "-c", str(concurrency), "-Q", queues,
-            "-n", f"w{len(self.processes)}@%h", "-l", "INFO", **extra,
-        )  # fmt: skip
+        arguments = worker_arguments(f"w{len(self.processes)}", queues, concurrency)
+        worker = self.start("worker", "celery", *arguments, **extra)
         if ready:
             self.ready(worker)
         return worker
 
-    def ready(self, worker: Process) -> None:
+    def forked(
+        self, queues: str = ",".join(QUEUES), *, concurrency: int = 50, ready: bool = True, **extra: str
+    ) -> Child:
+        """Start a worker as `worker` does, forked from the rig's nursery: a tenth of the CPU, and no exit code."""
+        name = f"w{len(self.processes)}"
+        child = self._fork(name, worker_arguments(name, queues, concurrency), **extra)
+        if ready:
+            self.ready(child)
+        return child
+
+    def _fork(self, name: str, arguments: Sequence[str], **extra: str) -> Child:
+        if self.nursery is None:
+            self.nursery = Nursery(ROOT)
+        child = self.nursery.start(arguments, self.environment(**extra), self.home.logs / f"{name}.log")
+        self.processes.append(child)
+        return child
+
+    def ready(self, worker: Process | Child) -> None:
         """Wait until a worker hears bells, or ends."""
         until(lambda: worker.dead or " ready." in worker.log.read_text(), "a worker is ready")
 
     def inspect(self, what: str) -> dict[str, Any]:
-        """Return what `celery inspect` prints of every worker."""
-        command = [sys.executable, "-m", "celery", "-A", "tasks", "inspect", what, "--json", "-t", "5"]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, check=True)
-        return dict(json.loads(done.stdout))
+        """Return what the first worker answers to `celery inspect`: `active` or `stats`, for example."""
+        with Celery(broker=self.redis.url, set_as_current=False) as celery:
+            answers = getattr(celery.control.inspect(timeout=5, limit=1), what)()
+        return dict(answers or {})
 
-    def calls_under_way(self, worker: Process) -> int:
+    def calls_under_way(self, worker: Process | Child) -> int:
         """Count the recorded calls that a killed worker had begun and not finished; ask before its leases run out."""
         query = """
             SELECT count(*) FROM steps JOIN runs ON runs.id = steps.run_id
             WHERE steps.kind = 'call' AND steps.status = 'started' AND split_part(runs.worker, ':', 2) = %s
         """
         with closing(psycopg2.connect(self.postgres.url)) as connection, connection.cursor() as cursor:
-            cursor.execute(query, (str(worker.popen.pid),))
+            cursor.execute(query, (str(worker.pid),))
             return sum(count for (count,) in cursor.fetchall())
 
     def beat(self) -> Process:
         """Start beat."""
-        return self.start("beat", "celery", "-A", "tasks", "beat", "-s", str(self.home.run / "beat"), "--pidfile=")
+        return self.start("beat", "celery", *self._beat_arguments())
+
+    def forked_beat(self) -> Child:
+        """Start beat, forked from the rig's nursery."""
+        return self._fork("beat", self._beat_arguments())
+
+    def _beat_arguments(self) -> tuple[str, ...]:
+        return ("-A", "tasks", "beat", "-s", str(self.home.run / "beat"), "--pidfile=")
 
     def web(self) -> Process:
         """Start the front on a free port, and return when it answers."""
@@ -190,6 +219,16 @@ class Rig:
             if not process.dead:
                 process.send(signal.SIGCONT)
                 process.kill()
+        if self.nursery is not None:
+            self.nursery.close()
+
+
+def worker_arguments(name: str, queues: str, concurrency: int, level: str = "INFO") -> tuple[str, ...]:
+    """What `celery` is given to be a worker of the product."""
+    return (
+        "-A", "tasks", "worker", "--pool", "custom", "--without-mingle", "--without-gossip",
+        "-c", str(concurrency), "-Q", queues, "-n", f"{name}@%h", "-l", level,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -5,6 +5,7 @@ What a machine lacks is skipped locally with the reason and fails where CI is se
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -18,6 +19,13 @@ from local.redis import RedisServer
 from models.database import Database, connect
 
 os.environ["UMBEL_ENVIRONMENT"] = "development"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and those of the graph together: they share a Neo4j."""
+    graph = Path(__file__).parent / "graph"
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("graph" if item.path.parent == graph else str(item.path)))
 
 
 def lacking(what: str) -> None:

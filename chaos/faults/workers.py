@@ -13,6 +13,8 @@ from local.rig import until
 from worker.crash import Point
 
 PATIENCE_S = 20
+#: A run comes along many times in this while; one that does not is counted, not waited for.
+PASSES_S = 8
 POLL_S = 0.02
 
 
@@ -37,9 +39,10 @@ def at_point(point: Point) -> Callable[[Field], None]:
 
     def inject(field: Field) -> None:
         doomed = field.start_worker(UMBEL_CRASH_POINT=point.value)
-        if not doomed.wait(PATIENCE_S):  # no run came along that passes this point
-            field.say(f"no run passed {point} within {PATIENCE_S} s")
+        if not doomed.wait(PASSES_S):  # no run came along that passes this point
+            field.say(f"no run passed {point} within {PASSES_S} s")
             field.kill(doomed)
+            return
         field.count("crash points")
 
     return inject

@@ -20,8 +20,8 @@ from umbel_client import Umbel
 from umbel_client.errors import Conflict
 
 from chaos.field import Field
-from chaos.nursery import Child
 from chaos.rounds import judge
+from local.nursery import Child
 from local.rig import until
 
 TERMINAL = ("succeeded", "failed", "cancelled", "dead")

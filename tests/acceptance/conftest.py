@@ -13,7 +13,7 @@ from tests.acceptance.provider import Provider
 def servers() -> Iterator[Rig]:
     with open_rig() as rig:
         rig.web()
-        rig.beat()
+        rig.forked_beat()
         yield rig
 
 

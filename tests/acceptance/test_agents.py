@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +9,9 @@ import pytest
 from umbel_client import Umbel
 from umbel_client.errors import Conflict
 
-from chaos.nursery import Child, Nursery
 from chaos.provider import MODEL, ProviderProcess
-from local.rig import ROOT, Rig, until
-from tasks.queues import QUEUES
+from local.nursery import Child
+from local.rig import Rig, until
 from tests.acceptance.agents import Stream, Work, call, calls, lessons_of, model, steps_of
 from worker.crash import Point
 
@@ -40,26 +38,9 @@ def kills(point: Point) -> list[int]:
     return [*passes] if EVERY or len(passes) == 1 else [*passes][from_second::2]
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery(ROOT) as nursery:
-        yield nursery
-
-
-def doomed(rig: Rig, nursery: Nursery, model: ProviderProcess, point: str) -> Child:
+def doomed(rig: Rig, model: ProviderProcess, point: str) -> Child:
     """A worker of one slot that is killed at a point."""
-    return spawned(rig, nursery, model, point.replace(":", "-"), 1, "interactive", UMBEL_CRASH_POINT=point)
-
-
-def spawned(
-    rig: Rig, nursery: Nursery, model: ProviderProcess, name: str, slots: int, queues: str, **extra: str
-) -> Child:
-    """A worker forked from the template, which has imported everything."""
-    arguments = (
-        *("-A", "tasks", "worker", "--pool", "custom", "-c", str(slots), "-Q", queues, "-n", f"{name}@%h"),
-        *("-l", "WARNING", "--without-mingle", "--without-gossip"),
-    )
-    return nursery.start("", arguments, rig.environment(**model.declared(), **extra), rig.home.logs / f"{name}.log")
+    return rig.forked("interactive", concurrency=1, ready=False, UMBEL_CRASH_POINT=point, **model.declared())
 
 
 def decide(client: Umbel, task: Any, verdict: str) -> set[str]:
@@ -80,16 +61,16 @@ def decide(client: Umbel, task: Any, verdict: str) -> set[str]:
 
 @pytest.mark.parametrize("point", list(Point))
 def test_an_agent_killed_at_any_boundary_of_any_step_pays_for_nothing_recorded_twice(
-    stack: Rig, client: Umbel, model: ProviderProcess, nursery: Nursery, point: Point
+    stack: Rig, client: Umbel, model: ProviderProcess, point: Point
 ) -> None:
     killed = []
     for number in kills(point):
         work = Work(model, f"{point}-{number}")
-        worker = doomed(stack, nursery, model, f"{point}:{number}")
+        worker = doomed(stack, model, f"{point}:{number}")
         task = work.submit(client)
         assert worker.wait(30), f"the worker was not killed at {point}:{number}"
         killed.append((work, task, steps_of(stack, task.run.id)))
-    recovering = spawned(stack, nursery, model, f"{point}-recovering", 50, ",".join(QUEUES))
+    recovering = stack.forked(ready=False, **model.declared())
     try:
         for number, (work, task, before) in enumerate(killed):
             doubts = decide(client, task, "repeat" if number % 2 else "skip")
@@ -124,7 +105,7 @@ def check(
 
 
 def test_an_http_tool_whose_worker_is_killed_is_called_again_under_the_same_key_and_tells_no_secret(
-    stack: Rig, client: Umbel, model: ProviderProcess, nursery: Nursery
+    stack: Rig, client: Umbel, model: ProviderProcess
 ) -> None:
     secret = "a-word-for-the-bank"
     charge = {
@@ -136,11 +117,11 @@ def test_an_http_tool_whose_worker_is_killed_is_called_again_under_the_same_key_
         "auth": "header:X-Word",
     }
     assert client.tools.put("charge", {**charge, "secret": secret}).secret == "set"
-    worker = doomed(stack, nursery, model, f"{Point.AFTER_CALL}:3")  # after tools:http and model:1
+    worker = doomed(stack, model, f"{Point.AFTER_CALL}:3")  # after tools:http and model:1
     prompt = json.dumps({"task": "bank", "answers": [[call("charge", amount=1)], "All I was told: {told}"]})
     task = client.submit("agent", {"prompt": prompt, "model": MODEL, "tools": ["charge"]})
     assert worker.wait(30), "the worker was not killed"
-    stack.worker(**model.declared())
+    stack.forked(**model.declared())
     ended = client.wait(task.id, timeout=60)
     assert ended.status == "succeeded", ended.error
     assert task.run
@@ -158,7 +139,7 @@ def test_an_http_tool_whose_worker_is_killed_is_called_again_under_the_same_key_
 def test_many_agents_stream_at_once_in_one_worker_and_every_token_is_counted(
     stack: Rig, client: Umbel, model: ProviderProcess
 ) -> None:
-    worker = stack.worker(concurrency=STREAMS, UMBEL_LEASE_S="30", **model.declared())
+    worker = stack.forked(concurrency=STREAMS, UMBEL_LEASE_S="30", **model.declared())
     work = {number: Stream(number, STREAMS) for number in range(STREAMS)}
     tasks = {number: each.submit(client) for number, each in work.items()}
     ended = {number: client.wait(task.id, timeout=300) for number, task in tasks.items()}

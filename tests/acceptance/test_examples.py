@@ -19,7 +19,7 @@ Umbel = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def umbel(stack: Rig) -> Umbel:
     """Starts the `umbel` command beside a worker that plays the scenario."""
-    stack.worker(UMBEL_OFFLINE_SCENARIO=str(EXAMPLE / "scenario.json"), UMBEL_MODEL="offline:demo")
+    stack.forked(UMBEL_OFFLINE_SCENARIO=str(EXAMPLE / "scenario.json"), UMBEL_MODEL="offline:demo")
     environment = {"UMBEL_URL": stack.url, "UMBEL_API_KEY": stack.key, "PATH": os.environ["PATH"]}
     environment["PYTHONPATH"] = str(ROOT / "client")
 
@@ -66,7 +66,7 @@ def test_who_watches_is_told_how_to_answer_and_the_answer_lets_it_go_on(umbel: U
 
 
 def test_an_editor_s_result_is_merged_with_what_somebody_else_saved(stack: Rig) -> None:
-    stack.worker()
+    stack.forked()
     environment = {"UMBEL_URL": stack.url, "UMBEL_API_KEY": stack.key, "PATH": os.environ["PATH"]}
     environment["PYTHONPATH"] = str(ROOT / "client")
     command = [sys.executable, "examples/editor.py"]

@@ -23,7 +23,7 @@ def test_a_bell_that_was_lost_is_rung_again(stack: Rig, client: Umbel, provider:
     tasks = [client.submit("probe", charging(provider)) for _ in range(5)]
     with redis.Redis.from_url(stack.redis.url) as connection:
         connection.flushall()
-    stack.worker()
+    stack.forked()
     ended(client, tasks)
     for task in tasks:
         check(client, task)
@@ -38,15 +38,15 @@ def test_bells_that_ring_many_times_start_nothing_twice(stack: Rig, client: Umbe
                 connection.lpush(redis_key(queue, 0), message("workflow.probe", UUID(task.run.id), queue, 0))
                 forged = message("workflow.probe", UUID(task.id), queue, 0)
                 connection.lpush(redis_key(queue, 0), forged)
-    stack.worker()
-    stack.worker()
+    stack.forked()
+    stack.forked()
     ended(client, [task])
     check(client, task)
     assert provider.repeats == 0
 
 
 def test_messages_that_are_no_bells_end_no_worker(stack: Rig, client: Umbel, provider: Provider) -> None:
-    worker = stack.worker()
+    worker = stack.forked()
     with redis.Redis.from_url(stack.redis.url) as connection:
         for shapeless in SHAPELESS:
             connection.lpush(redis_key("batch", 0), shapeless)
@@ -56,7 +56,7 @@ def test_messages_that_are_no_bells_end_no_worker(stack: Rig, client: Umbel, pro
 
 
 def test_work_goes_on_after_redis_was_killed_and_lost_its_data(stack: Rig, client: Umbel, provider: Provider) -> None:
-    stack.worker()
+    stack.forked()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(10)]
     until(lambda: provider.calls, "work is under way")
     stack.redis.kill()
@@ -74,7 +74,7 @@ def test_work_goes_on_after_redis_was_killed_and_lost_its_data(stack: Rig, clien
 
 
 def test_work_goes_on_after_both_servers_were_killed(stack: Rig, client: Umbel, provider: Provider) -> None:
-    stack.worker()
+    stack.forked()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(10)]
     until(lambda: provider.calls, "work is under way")
     stack.redis.kill()
@@ -96,7 +96,7 @@ def test_work_goes_on_after_both_servers_were_killed(stack: Rig, client: Umbel, 
 def test_a_watcher_sees_every_event_once_while_redis_comes_and_goes(
     stack: Rig, client: Umbel, provider: Provider
 ) -> None:
-    stack.worker()
+    stack.forked()
     task = client.submit("probe", {"steps": [{"say": "some words to stream " * 5}, {"wait_s": 0.3}] * 6})
     seen: list[Any] = []
     for frame in client.watch(task.id):

@@ -39,13 +39,13 @@ def ended(client: Umbel, tasks: Sequence[Any]) -> None:
 def test_a_worker_killed_at_any_point_loses_nothing_and_pays_once(
     stack: Rig, client: Umbel, provider: Provider, point: Point
 ) -> None:
-    rescue = stack.worker("recovery,maintenance", ready=False)
-    doomed = stack.worker("interactive,batch", UMBEL_CRASH_POINT=point.value)
+    rescue = stack.forked("recovery,maintenance", ready=False)
+    doomed = stack.forked("interactive,batch", UMBEL_CRASH_POINT=point.value)
     stack.ready(rescue)
     task = client.submit("probe", charging(provider))
     until(lambda: doomed.dead, f"the worker is killed at {point}")
     if point is Point.BEFORE_CLAIM:  # the run is still queued, so a first-time bell rings for it
-        stack.worker()
+        stack.forked()
     ended(client, [task])
     check(client, task)
     assert sorted(provider.charges) == [f"{task.run.id}:call:1", f"{task.run.id}:call:2"]
@@ -56,14 +56,14 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_pays_once(
 
 def test_artifacts_are_kept_once_whatever_is_killed_around_them(stack: Rig, client: Umbel) -> None:
     keeps = [{"keep": {"name": "receipt", "content": content}} for content in ("one", "two")]
-    rescue = stack.worker("maintenance", ready=False)
-    first = stack.worker("interactive,batch", UMBEL_CRASH_POINT=f"{Point.AFTER_CALL}:2")  # the bytes of `one` are put
+    rescue = stack.forked("maintenance", ready=False)
+    first = stack.forked("interactive,batch", UMBEL_CRASH_POINT=f"{Point.AFTER_CALL}:2")  # the bytes of `one` are put
     stack.ready(rescue)
     task = client.submit("probe", {"steps": [{"say": "begin"}, *keeps]})
     until(lambda: first.dead, "the worker is killed before the artifact is recorded")
-    second = stack.worker("recovery", UMBEL_CRASH_POINT=f"{Point.AFTER_RESULT}:2", ready=False)
+    second = stack.forked("recovery", UMBEL_CRASH_POINT=f"{Point.AFTER_RESULT}:2", ready=False)
     until(lambda: second.dead, "the next one is killed right after the second version is recorded")
-    stack.worker()
+    stack.forked()
     ended(client, [task])
     frames = [frame for frame in client.events(task.id) if frame.type.startswith("artifact.")]
     assert [(frame.type, frame.data["version"]) for frame in frames] == [
@@ -75,8 +75,8 @@ def test_artifacts_are_kept_once_whatever_is_killed_around_them(stack: Rig, clie
 
 
 def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Rig, client: Umbel, provider: Provider) -> None:
-    stack.worker()
-    victim = stack.worker()
+    stack.forked()
+    victim = stack.forked()
     tasks = [client.submit("probe", charging(provider, 3)) for _ in range(30)]
     at_risk = 0
     for _ in range(3):
@@ -84,7 +84,7 @@ def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Rig, client: 
         until(lambda before=before: len(provider.calls) > before or len(provider.calls) >= 90, "calls are made")
         victim.kill()
         at_risk += stack.calls_under_way(victim)
-        victim = stack.worker()
+        victim = stack.forked()
     ended(client, tasks)
     for task in tasks:
         check(client, task, 3)
@@ -95,8 +95,8 @@ def test_workers_killed_at_random_lose_nothing_and_pay_once(stack: Rig, client: 
 def test_parents_and_children_whose_worker_is_killed_are_each_done_once(
     stack: Rig, client: Umbel, provider: Provider
 ) -> None:
-    stack.worker()
-    victim = stack.worker()
+    stack.forked()
+    victim = stack.forked()
     part = {"workflow": "probe", "input": charging(provider, 1)}
     parents = [client.submit("probe", {"steps": [{"tasks": [part, part]}, {"wait_s": 0.05}]}) for _ in range(10)]
     until(lambda: len(provider.calls) > 3, "children call")
@@ -109,12 +109,12 @@ def test_parents_and_children_whose_worker_is_killed_are_each_done_once(
 
 
 def test_a_frozen_worker_that_wakes_finds_its_writes_refused(stack: Rig, client: Umbel, provider: Provider) -> None:
-    frozen = stack.worker()
+    frozen = stack.forked()
     provider.gate.clear()
     tasks = [client.submit("probe", charging(provider)) for _ in range(5)]
     until(lambda: len(provider.calls) == 5, "all five calls are under way")
     frozen.send(signal.SIGSTOP)
-    stack.worker()
+    stack.forked()
     until(lambda: provider.repeats == 5, "another worker repeats the calls after the lease")
     provider.gate.set()
     frozen.send(signal.SIGCONT)
@@ -131,7 +131,7 @@ def test_shutting_down_under_load_hands_everything_over_without_repeating_a_call
     leaving = stack.worker()
     tasks = [client.submit("probe", charging(provider, 4)) for _ in range(40)]
     until(lambda: len(provider.calls) > 10, "the load is under way")
-    staying = stack.worker(ready=False)
+    staying = stack.forked(ready=False)
     assert leaving.terminate() == 0
     stack.ready(staying)
     ended(client, tasks)
@@ -147,9 +147,9 @@ def test_a_task_that_kills_every_worker_becomes_dead_and_can_be_retried(
 ) -> None:
     task = client.submit("probe", charging(provider))
     for _ in range(3):
-        doomed = stack.worker(ready=False, UMBEL_CRASH_POINT=Point.AFTER_START.value)
+        doomed = stack.forked(ready=False, UMBEL_CRASH_POINT=Point.AFTER_START.value)
         until(lambda doomed=doomed: doomed.dead, "the task kills its worker")
-    stack.worker(UMBEL_MAX_CRASHES="3")
+    stack.forked(UMBEL_MAX_CRASHES="3")
     dead = client.wait(task.id, timeout=60)
     assert dead.error is not None
     assert (dead.status, dead.error.code) == ("dead", "worker_lost")
@@ -164,7 +164,7 @@ def test_a_task_that_kills_every_worker_becomes_dead_and_can_be_retried(
 def test_a_worker_holds_no_more_runs_than_it_has_slots_and_tells_celery_so(
     stack: Rig, client: Umbel, provider: Provider
 ) -> None:
-    stack.worker(concurrency=3)
+    stack.forked(concurrency=3)
     provider.gate.clear()
     tasks = [client.submit("probe", charging(provider, 1)) for _ in range(8)]
     until(lambda: provider.now == 3, "three calls are under way")

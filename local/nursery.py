@@ -1,14 +1,15 @@
-"""Workers by the hundred: a template process imports everything once and forks for each worker.
+"""Workers by the hundred, for tests and rounds of faults: a template imports everything once and forks each worker.
 
 Starting a worker costs about a second of CPU, nearly all of it imports; a thousand kills could not be had in
 minutes. The template starts no thread and opens no connection. Each child gets its own process group, log and
-environment before any setting is read, and then runs the very main of `celery -A tasks worker ...`.
+environment before any setting is read, and then runs the very main of `celery -A tasks ...`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -84,15 +85,20 @@ class Nursery:
         pool = {"CELERY_CUSTOM_WORKER_POOL": "tasks.pool:AsyncioPool"}
         environment = {"PYTHONPATH": str(root), "PATH": os.environ["PATH"], **pool}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.nursery"], cwd=root, env=environment, text=True,
+            [sys.executable, "-m", "local.nursery"], cwd=root, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
-    def start(self, mutant: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Child:
-        """Fork a worker: `celery <arguments>` under `environment`, printing into `log`."""
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, first: Sequence[str] = ()
+    ) -> Child:
+        """Fork a process: `celery <arguments>` under `environment`, printing into `log`.
+
+        `first` is a module, a function of it and its arguments: called in the new process before anything else.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: PT018
         log.touch(mode=0o600)
-        order = {"mutant": mutant, "arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        order = {"first": [*first], "arguments": [*arguments], "environment": dict(environment), "log": str(log)}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), log)
@@ -103,6 +109,10 @@ class Nursery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the template, and with it every child."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -135,10 +145,9 @@ def _become(order: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["celery", *order["arguments"]]
-    if order["mutant"]:
-        from chaos import mutants
-
-        mutants.apply(order["mutant"])
+    if order["first"]:
+        module, function, *given = order["first"]
+        getattr(importlib.import_module(module), function)(*given)
     from celery.__main__ import main
 
     main()
