@@ -12,7 +12,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 .PHONY: help run up down status test test-mcp test-models test-linters chaos bench lint format typecheck check migrate embeddings lock clean install install-dev
 
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  Settings: PYTHON=python3.12 chooses a Python; UMBEL_WEB_PORT, UMBEL_DATABASE_URL ... are in docs/settings.md"
 
 run: install ## Start everything, carry out a first task, serve until Ctrl-C (ONCE=1: then stop)

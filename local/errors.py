@@ -8,6 +8,7 @@ LocalError
 ├── HomeUnusable       the state directory cannot hold what it must
 ├── SettingInvalid     a variable of the environment is malformed
 ├── ServerFailed       a server ended or never answered
+├── ServerUnreachable  a server given by URL does not let us in
 └── TaskNotDone        the first task did not succeed
 """
 
@@ -61,6 +62,13 @@ class ServerFailed(LocalError):
     """A process ended, or did not become ready in time."""
 
     code = "server_failed"
+    retryable = True
+
+
+class ServerUnreachable(LocalError):
+    """A server given by URL does not answer, or refuses the login."""
+
+    code = "server_unreachable"
     retryable = True
 
 

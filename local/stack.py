@@ -13,6 +13,7 @@ from local import survivors
 from local.configuration import environment_of, flower_login, load, uses_existing
 from local.console import say
 from local.errors import AlreadyRunning, NotRunning, ServerFailed
+from local.existing import require_answer
 from local.home import Home
 from local.migrations import migrated
 from local.ports import require_free
@@ -45,7 +46,7 @@ class Stack:
     def start(self) -> None:
         """Bring everything up. Stops what it started if something fails.
 
-        Raises AlreadyRunning, PortBusy, BinaryMissing or ServerFailed.
+        Raises AlreadyRunning, PortBusy, BinaryMissing, ServerUnreachable or ServerFailed.
         """
         with self.alone():
             self._refuse_second_start()
@@ -109,6 +110,7 @@ class Stack:
         wanted: list[Server] = []
         for kind, field in ((PostgresServer, "database_url"), (RedisServer, "redis_url")):
             if uses_existing(field):
+                require_answer(field, getattr(self.settings, field).get_secret_value())
                 self.report(f"{kind.title:<12} the one in UMBEL_{field.upper()}")
             else:
                 self.vault.usable_port(f"{kind.name}_port")

@@ -216,3 +216,11 @@ def test_serving_mcp_without_its_packages_says_what_to_install(run: Run, monkeyp
     outcome = run("mcp", "--stdio")
     assert outcome.exit_code == 1
     assert "pip install 'umbel-client[mcp]'" in outcome.stderr
+
+
+def test_an_empty_list_says_so_to_a_person_and_nothing_to_a_program(run: Run, server: StandIn) -> None:
+    server.tasks = []
+    assert run("list").stdout == ""
+    console = Console(file=StringIO(), force_terminal=True, color_system=None)
+    render.table(console, ("id", "workflow"), [])
+    assert console.file.getvalue() == "none\n"  # type: ignore[attr-defined]

@@ -11,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.errors import AlreadyRunning, NotRunning, PortBusy, SettingInvalid
+from local.errors import AlreadyRunning, NotRunning, PortBusy, ServerUnreachable, SettingInvalid
+from local.existing import require_answer
 from local.home import Home
+from local.ports import free_port
 from local.programs import Program, server_program
 from local.redis import RedisServer
 from local.stack import Stack
@@ -152,6 +154,26 @@ def test_a_malformed_setting_is_named_without_its_value(home: Home, monkeypatch:
     with pytest.raises(SettingInvalid, match="UMBEL_WEB_PORT") as caught:
         Stack(home)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_redis_named_by_url_that_is_not_there_is_one_line_and_nothing_starts(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UMBEL_REDIS_URL", f"redis://:confidential@127.0.0.1:{free_port()}/0")
+    for name in ("WEB", "FLOWER", "MCP"):
+        monkeypatch.setenv(f"UMBEL_{name}_PORT", str(free_port()))
+    lines: list[str] = []
+    with pytest.raises(ServerUnreachable, match=r"UMBEL_REDIS_URL.*unset") as raised:
+        Stack(home, lines.append).start()
+    assert "confidential" not in str(raised.value)
+    assert lines == []
+
+
+@pytest.mark.parametrize("url", ["postgresql://umbel:confidential@127.0.0.1:1/umbel", "host:confidential", "a=b=c d"])
+def test_a_database_that_does_not_let_us_in_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(ServerUnreachable, match="UMBEL_DATABASE_URL") as raised:
+        require_answer("database_url", url)
+    assert "confidential" not in str(raised.value)
 
 
 def test_stopping_what_does_not_run_says_so(home: Home) -> None:

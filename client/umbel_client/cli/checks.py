@@ -52,8 +52,9 @@ def examine(umbel: Umbel) -> Iterator[Finding]:
     yield server
     if server.state == "failed":
         return
-    yield _key(umbel)
-    yield _push(umbel)
+    key = _key(umbel)
+    yield key
+    yield _push(umbel) if key.state == "ok" else Finding("push", "skipped", "needs a key that is accepted")
     yield from _readiness(umbel)
     yield _flower(umbel.settings.flower_url)
 

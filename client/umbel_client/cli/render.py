@@ -55,15 +55,19 @@ def seconds(value: float | None) -> str:
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """A table in a terminal, tab-separated lines in a pipe."""
+    """A table in a terminal, tab-separated lines in a pipe. Nothing is said to be nothing, but not to a program."""
+    listed = [*rows]
     if not console.is_terminal:
-        for row in rows:
+        for row in listed:
             click.echo("\t".join(cell.plain if isinstance(cell, Text) else line(cell) for cell in row))
+        return
+    if not listed:
+        console.print(Text("none", style="dim"))
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
-    for row in rows:
+    for row in listed:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
     console.print(drawn, soft_wrap=False)
 
