@@ -10,7 +10,7 @@ with Umbel() as umbel:
 
 from umbel_client._version import __version__
 from umbel_client.client import Umbel
-from umbel_client.declared import McpServer, Provider
+from umbel_client.declared import Agent, McpServer, Provider
 from umbel_client.errors import (
     ApiError,
     ConfigurationError,
@@ -38,6 +38,7 @@ from umbel_client.tools import Import, Tool
 from umbel_client.watching import Interruption
 
 __all__ = [
+    "Agent",
     "AgentSession",
     "ApiError",
     "Approval",

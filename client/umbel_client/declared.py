@@ -1,4 +1,4 @@
-"""What an account declares for itself: providers of models and MCP servers. Secrets go in and never come out."""
+"""What an account declares for itself: agents, providers of models, MCP servers. Secrets go in and never come out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from urllib.parse import quote
 from umbel_client.http import Http
 from umbel_client.models import JSON
 
+AGENTS = "/v1/agents"
 PROVIDERS = "/v1/providers"
 MCP_SERVERS = "/v1/mcp-servers"
 
@@ -56,10 +57,43 @@ class McpServer:
         return cls(str(raw["name"]), int(raw.get("version") or 1), raw.get("entry") or {}, approved, raw)
 
 
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent kept under a name; `definition` has the fields of the agent workflow's input but `prompt`."""
+
+    name: str
+    version: int
+    description: str
+    definition: Mapping[str, Any]
+    raw: JSON = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: JSON) -> Self:
+        """From the server's JSON."""
+        told = str(raw.get("description") or "")
+        return cls(str(raw["name"]), int(raw.get("version") or 1), told, raw.get("definition") or {}, raw)
+
+
 class Declarations:
-    """The part of the client that keeps providers and MCP servers."""
+    """The part of the client that keeps agents, providers and MCP servers."""
 
     _http: Http
+
+    def agents(self) -> Iterator[Agent]:
+        """The account's agents, in order of name; pages are fetched as they are needed."""
+        return map(Agent.of, self._each(AGENTS, "agents"))
+
+    def put_agent(self, name: str, definition: Mapping[str, Any], *, version: int | None = None) -> Agent:
+        """Create or replace an agent; `definition` may have a `description`, too. The same again changes nothing.
+
+        `version` replaces that version only, 0 only creates. Raises Conflict if there is another; Invalid naming the
+        field at fault.
+        """
+        return Agent.of(self._http.put(_path(AGENTS, name), definition, params={"version": version}))
+
+    def remove_agent(self, name: str) -> None:
+        """Forget an agent; tasks submitted with it keep their copy. Raises NotFound."""
+        self._http.delete(_path(AGENTS, name))
 
     def providers(self) -> Iterator[Provider]:
         """The account's own providers of models, in order of name; pages are fetched as they are needed."""

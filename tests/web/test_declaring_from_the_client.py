@@ -47,6 +47,17 @@ def run(url: str, account: Caller, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+def test_the_command_keeps_shows_and_forgets_agents(run: Run) -> None:
+    clerk = {"description": "adds", "tools": ["calculator"], "subagents": []}
+    assert run("agents", "list").stdout == ""
+    assert run("agents", "put", "clerk", given=clerk).stdout == "kept clerk, version 1\n"
+    assert run("agents", "list").stdout == "clerk\t1\tcalculator\tadds\n"
+    refused = run("agents", "put", "clerk", given={"tools": ["hammer"]})
+    assert (refused.exit_code, "tools" in refused.stderr) == (1, True)
+    assert run("agents", "remove", "clerk").stdout == "removed clerk\n"
+    assert "Check the id" in run("agents", "remove", "clerk").stderr
+
+
 def test_the_client_keeps_and_forgets_providers_and_servers(url: str, account: Caller) -> None:
     with Umbel(url, account.key) as umbel:
         made = umbel.put_provider("mine", PROVIDER, version=0)

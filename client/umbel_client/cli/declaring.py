@@ -1,6 +1,7 @@
-"""Commands about what an account declares for itself: providers, mcp-servers."""
+"""Commands about what an account declares for itself: agents, providers, mcp-servers."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -8,15 +9,79 @@ import click
 from umbel_client.cli import render
 from umbel_client.cli.base import Session, as_json, pass_session, print_json
 from umbel_client.cli.submitting import JsonInput
+from umbel_client.client import Umbel
+from umbel_client.declared import Agent, McpServer, Provider
+
+Kept = Agent | McpServer | Provider
 
 name_of = click.argument("name")
 # From standard input by default: what is on a command line is in the shell's history and in every list of processes.
 given = click.argument("given", type=JsonInput(), default="-", metavar="[@FILE|-]")
 
 
+def _kept_by_name(
+    group: click.Group, put: Callable[[Umbel, str, Any], Kept], remove: Callable[[Umbel, str], None], help: str
+) -> None:
+    """Give `group` the commands put and remove; `help` is the text of the one, and after a bar that of the other."""
+    put_help, _, remove_help = help.partition(" | ")
+
+    @group.command("put", help=put_help)
+    @name_of
+    @given
+    @as_json
+    @pass_session
+    def put_(session: Session, name: str, given: dict[str, Any], as_json: bool) -> None:
+        with session.connect() as umbel:
+            _tell(session, put(umbel, name, given), as_json)
+
+    @group.command("remove", help=remove_help)
+    @name_of
+    @pass_session
+    def remove_(session: Session, name: str) -> None:
+        with session.connect() as umbel:
+            remove(umbel, name)
+        session.out.print(f"removed {name}", markup=False)
+
+
+@click.group()
+def agents() -> None:
+    """Agents the account keeps by name: what they are told, and what they may use."""
+
+
+_kept_by_name(
+    agents,
+    Umbel.put_agent,
+    Umbel.remove_agent,
+    "Create or replace an agent, given as JSON in a file or on standard input. | "
+    "Forget an agent; tasks submitted with it go on.",
+)
+
+
+@agents.command("list")
+@as_json
+@pass_session
+def list_agents(session: Session, as_json: bool) -> None:
+    """List them; --json has what they are told."""
+    with session.connect() as umbel:
+        found = [*umbel.agents()]
+    if as_json:
+        print_json([each.raw for each in found])
+        return
+    rows = [(each.name, str(each.version), _tools(each.definition), each.description) for each in found]
+    render.table(session.out, ("name", "version", "tools", "description"), rows)
+
+
 @click.group()
 def providers() -> None:
     """Providers of models the account keeps, beside those of the server's settings."""
+
+
+_kept_by_name(
+    providers,
+    Umbel.put_provider,
+    Umbel.remove_provider,
+    "Create or replace a provider, given as JSON in a file or on standard input. | Forget a provider and its keys.",
+)
 
 
 @providers.command("list")
@@ -36,31 +101,18 @@ def list_providers(session: Session, as_json: bool) -> None:
     render.table(session.out, ("name", "kind", "base url", "keys", "models"), rows)
 
 
-@providers.command("put")
-@name_of
-@given
-@as_json
-@pass_session
-def put_provider(session: Session, name: str, given: dict[str, Any], as_json: bool) -> None:
-    """Create or replace a provider, given as JSON in a file or on standard input."""
-    with session.connect() as umbel:
-        kept = umbel.put_provider(name, given)
-    _tell(session, kept.name, kept.version, kept.raw, as_json)
-
-
-@providers.command("remove")
-@name_of
-@pass_session
-def remove_provider(session: Session, name: str) -> None:
-    """Forget a provider and its keys."""
-    with session.connect() as umbel:
-        umbel.remove_provider(name)
-    session.out.print(f"removed {name}", markup=False)
-
-
 @click.group("mcp-servers")
 def mcp_servers() -> None:
     """MCP servers the account keeps, beside those of the server's file."""
+
+
+_kept_by_name(
+    mcp_servers,
+    Umbel.put_mcp_server,
+    Umbel.remove_mcp_server,
+    "Create or replace a server, given as an entry of mcpServers JSON in a file or on standard input. | "
+    "Forget a server and its secrets.",
+)
 
 
 @mcp_servers.command("list")
@@ -77,18 +129,6 @@ def list_servers(session: Session, as_json: bool) -> None:
     render.table(session.out, ("name", "where", "approved tools"), rows)
 
 
-@mcp_servers.command("put")
-@name_of
-@given
-@as_json
-@pass_session
-def put_server(session: Session, name: str, given: dict[str, Any], as_json: bool) -> None:
-    """Create or replace a server, given as an entry of mcpServers JSON in a file or on standard input."""
-    with session.connect() as umbel:
-        kept = umbel.put_mcp_server(name, given)
-    _tell(session, kept.name, kept.version, kept.raw, as_json)
-
-
 @mcp_servers.command("import")
 @given
 @as_json
@@ -101,7 +141,7 @@ def import_servers(session: Session, given: dict[str, Any], as_json: bool) -> No
         print_json([each.raw for each in kept])
         return
     for each in kept:
-        _tell(session, each.name, each.version, each.raw, as_json)
+        _tell(session, each, as_json=False)
 
 
 @mcp_servers.command("approve")
@@ -115,21 +155,16 @@ def approve_tools(session: Session, name: str, tools: tuple[str, ...]) -> None:
     session.out.print(f"approved {', '.join(tools) or 'all tools'} of {name}", markup=False)
 
 
-@mcp_servers.command("remove")
-@name_of
-@pass_session
-def remove_server(session: Session, name: str) -> None:
-    """Forget a server and its secrets."""
-    with session.connect() as umbel:
-        umbel.remove_mcp_server(name)
-    session.out.print(f"removed {name}", markup=False)
-
-
-def _tell(session: Session, name: str, version: int, raw: Any, as_json: bool) -> None:
+def _tell(session: Session, kept: Kept, as_json: bool) -> None:
     if as_json:
-        print_json(raw)
+        print_json(kept.raw)
     else:
-        session.out.print(f"kept {name}, version {version}", markup=False)
+        session.out.print(f"kept {kept.name}, version {kept.version}", markup=False)
+
+
+def _tools(definition: Any) -> str:
+    subagents = [f"agent_{name}" for name in definition.get("subagents") or ()]
+    return ", ".join([*(definition.get("tools") or ()), *subagents])
 
 
 def _keys(keys: Any) -> str:
@@ -140,4 +175,4 @@ def _where(entry: Any) -> str:
     return render.line(str(entry.get("url") or entry.get("command") or json.dumps(entry)))
 
 
-COMMANDS = (providers, mcp_servers)
+COMMANDS = (agents, providers, mcp_servers)
