@@ -140,6 +140,14 @@ def test_every_route_is_documented_and_no_other(app: Flask) -> None:
     assert described == routes(app)
 
 
+def test_the_page_of_platforms_names_only_routes_and_events_there_are(app: Flask) -> None:
+    named = set(re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE|WS) /[^`\s?]*)`", page("platforms")))
+    assert named <= routes(app)
+    assert set(re.findall(r"`((?:task|tool|step|model|agent|subagent|artifact)\.\w+)`", page("platforms"))) <= {
+        *EventType
+    }
+
+
 def test_what_is_open_without_a_key_is_said_to_be(app: Flask) -> None:
     table = page("api").partition("## Open without a key")[2].partition("\n## ")[0]
     is_open = {form for rule in app.url_map.iter_rules() if rule.endpoint in OPEN for form in documented_form(rule)}

@@ -4,30 +4,40 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from local.rig import ROOT, Rig, until
+from local.rig import FAST, ROOT, Rig, open_rig, until
 
 pytestmark = pytest.mark.stack
 EXAMPLE = ROOT / "examples" / "agent"
+PLATFORMS = ROOT / "examples" / "platforms"
 Umbel = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Rig]:
+    """The stack as the pages have it started, with a workflow of one's own."""
+    with open_rig({**FAST, "UMBEL_EXTRA_WORKFLOWS": '["examples.platforms.spec_to_code:SPEC_TO_CODE"]'}) as rig:
+        rig.web()
+        rig.beat()
+        yield rig
 
 
 @pytest.fixture
 def umbel(stack: Rig) -> Umbel:
     """Starts the `umbel` command beside a worker that plays the scenario."""
     stack.forked(UMBEL_OFFLINE_SCENARIO=str(EXAMPLE / "scenario.json"), UMBEL_MODEL="offline:demo")
+    return partial(started, stack, "-m", "umbel_client")
+
+
+def started(stack: Rig, *arguments: str) -> "subprocess.Popen[str]":
     environment = {"UMBEL_URL": stack.url, "UMBEL_API_KEY": stack.key, "PATH": os.environ["PATH"]}
     environment["PYTHONPATH"] = str(ROOT / "client")
-
-    def start(*arguments: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "umbel_client", *arguments]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-
-    return start
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def said(process: "subprocess.Popen[str]") -> str:
@@ -67,12 +77,28 @@ def test_who_watches_is_told_how_to_answer_and_the_answer_lets_it_go_on(umbel: U
 
 def test_an_editor_s_result_is_merged_with_what_somebody_else_saved(stack: Rig) -> None:
     stack.forked()
-    environment = {"UMBEL_URL": stack.url, "UMBEL_API_KEY": stack.key, "PATH": os.environ["PATH"]}
-    environment["PYTHONPATH"] = str(ROOT / "client")
-    command = [sys.executable, "examples/editor.py"]
-    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    lines = shown.stdout.splitlines()
-    assert lines[0].startswith("succeeded: 1 of the given files changed."), shown.stdout + shown.stderr
+    lines = said(started(stack, "examples/editor.py")).splitlines()
+    assert lines[0].startswith("succeeded: 1 of the given files changed.")
     assert lines[1].startswith("project_drift: ")
     assert "import os" not in lines and "    return json.dumps(value)" in lines
     assert lines[-3:] == ["snapshot 3: both are good", "snapshot 2: somebody else's", "snapshot 1: begin"]
+
+
+def test_a_platform_of_each_kind_runs(stack: Rig) -> None:
+    stack.forked(UMBEL_OFFLINE_SCENARIO=str(PLATFORMS / "scenario.json"), UMBEL_MODEL="offline:demo")
+    command = ("-m", "umbel_client", "submit", "spec_to_code", "--input", "@examples/platforms/spec.json", "--watch")
+    running = {name: started(stack, f"examples/platforms/{name}.py") for name in ("computer", "supervisor", "chat")}
+    building = started(stack, *command)
+    computer, supervisor, chat = (said(each) for each in running.values())
+    assert "handled by example-computer" in computer
+    assert computer.count("tool.completed") == 2
+    assert "The second one: its bar" in computer
+    assert [line.split()[1] for line in supervisor.splitlines() if line.startswith("subagent.started")] == [
+        *("triage", "data", "optimizations", "actions", "reporting")
+    ]
+    assert "succeeded: Five looked at it" in supervisor
+    assert "In 59 days [1]." in chat
+    assert "In how many days the launch is." in chat
+    built = said(building)
+    assert built.index("wave:0:shapes.py") < built.index("wave:1:report.py") < built.index("mend:1:report.py")
+    assert built.splitlines()[-1].split()[2] == "succeeded"
