@@ -29,11 +29,15 @@ SMOKE = tuple(name for name in BENCHES if name not in ("edits", "soak", "growth"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure. `scale` shrinks sizes (1.0 is the full benchmark, less a smoke test)."""
+    """How much to measure. `scale` shrinks sizes (1.0 is the full benchmark, less a smoke test).
+
+    With `growth`, stores are measured at ten times their size, too, which takes an hour and gigabytes.
+    """
 
     rounds: int
     scale: float
     say: Callable[[str], None]
+    growth: bool = False
 
     def size(self, full: int, least: int = 1) -> int:
         """A full size, scaled."""
@@ -44,8 +48,9 @@ class Plan:
 @click.option("--only", help=f"Comma-separated, of: {', '.join(BENCHES)}.")
 @click.option("--rounds", default=5, show_default=True, help="Interleaved rounds; every contender runs once in each.")
 @click.option("--smoke", is_flag=True, help="Tiny sizes, one round: does it still run? No goal is judged.")
+@click.option("--growth", is_flag=True, help="vectors and graph at ten times the size, too: an hour, 5 GB of disk.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the JSON.  [default: .umbel/bench(-smoke)]")
-def main(only: str | None, rounds: int, smoke: bool, out: Path | None) -> None:
+def main(only: str | None, rounds: int, smoke: bool, growth: bool, out: Path | None) -> None:
     """Measure Umbel beside its limits and its peers."""
     signal.signal(signal.SIGTERM, _interrupt)
     # What a smoke test measured must not take the place of a real result.
@@ -55,7 +60,8 @@ def main(only: str | None, rounds: int, smoke: bool, out: Path | None) -> None:
     unknown = set(names) - set(BENCHES)
     if unknown:
         raise click.UsageError(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-    plan = Plan(1 if smoke else rounds, 0.02 if smoke else 1.0, lambda line: console.print(f"[dim]{line}[/]"))
+    scale = 0.02 if smoke else 1.0
+    plan = Plan(1 if smoke else rounds, scale, lambda line: console.print(f"[dim]{line}[/]"), growth and not smoke)
     console.print(machine())
     for name in names:
         began = time.monotonic()

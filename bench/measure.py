@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -26,6 +27,12 @@ def usage(pid: int) -> Usage:
             pss += process.memory_full_info().pss
             descriptors += process.num_fds()
     return Usage(cpu_s(pid), pss, descriptors)
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory a process ever had, in MB, shared pages it touched included."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 class Meter:

@@ -56,6 +56,11 @@ class Report:
         ratios = [a[figure] / b[figure] for a, b in zip(ours, theirs, strict=False) if b.get(figure)]
         return statistics.median(ratios) if ratios else float("nan")
 
+    def grown(self, small: str, large: str) -> dict[str, float]:
+        """By how much each figure of a contender grew, medians to medians."""
+        figures = self.rounds[small][0].keys() & self.rounds[large][0].keys()
+        return {name: self.median(large, name) / self.median(small, name) for name in sorted(figures)}
+
     def goal(self, what: str, value: float, sense: Literal["<=", ">="], limit: float) -> None:
         """Hold a figure against its goal."""
         self.goals.append(Goal(what, value, limit, sense))

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import neo4j
 HERE = Path(__file__).resolve().parent
 POM, SOURCE = HERE / "pom.xml", HERE / "Neo4jServer.java"
 FETCH_S, COMPILE_S = 600, 120
-JAVA = ("java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # small, and quick to start
+SMALL = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # and quick to start
 PASSWORD = "of-this-test-only"
 
 
@@ -29,8 +29,12 @@ class Unobtainable(Exception):
 
 
 @contextmanager
-def neo4j_server() -> Iterator[str]:
+def neo4j_server(options: Sequence[str] = SMALL, page_cache_mb: int = 32) -> Iterator[str]:
     """Start an empty server and yield its address; its user is `neo4j`, with `PASSWORD`.
+
+    Args:
+        options: for Java.
+        page_cache_mb: how much of its files Neo4j keeps in memory.
 
     Raises:
         Unobtainable: see there.
@@ -41,7 +45,7 @@ def neo4j_server() -> Iterator[str]:
         classpath = f"{program}{os.pathsep}{program / 'lib' / '*'}"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [*JAVA, "-cp", classpath, SOURCE.stem, str(Path(home, "neo4j"))],
+                ["java", *options, "-cp", classpath, SOURCE.stem, str(page_cache_mb), str(Path(home, "neo4j"))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
         assert process.stdin and process.stdout
