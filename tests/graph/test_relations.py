@@ -96,6 +96,26 @@ async def test_patterns_that_tell_of_an_error_that_was_met_come_first(facts: Fac
     assert await titles(facts, shelf, errors=frozenset({"timeout"})) == ["fix", "plain", "warning"]
 
 
+async def test_of_patterns_as_like_as_each_other_the_one_that_solved_what_is_spoken_of_comes_first(
+    facts: Facts, shelf: Shelf
+) -> None:
+    plain, spoken = shelf.put("plain", 0.5, "a"), shelf.put("spoken", 0.45, "b")
+    await facts.tell((spoken, SOLVES, "Concept:request"), (plain, SOLVES, "Concept:elsewhere"))
+    told = await retrieved(facts, shelf, Question("This REQUEST of mine"))
+    assert [each.title for each in told.given] == ["spoken", "plain"]
+    assert [each.similarity for each in told.given] == [0.45, 0.5], "what is recorded and credited is the likeness"
+
+
+async def test_a_pattern_that_no_other_agrees_with_falls_behind_those_that_use_the_same_tools(
+    facts: Facts, shelf: Shelf
+) -> None:
+    alone, one, other = shelf.put("alone", 0.52, "z"), shelf.put("one", 0.5, "a", "b"), shelf.put("other", 0.5, "b")
+    await facts.tell((alone, USES, "Tool:z"), (one, USES, "Tool:a"), (one, USES, "Tool:b"), (other, USES, "Tool:b"))
+    told = await retrieved(facts, shelf, Question("a request"))
+    assert told.given[0].title == "other"
+    assert {each.title: each.support for each in told.given}["alone"] == 0
+
+
 async def test_what_the_graph_does_not_know_is_given_all_the_same(facts: Facts, shelf: Shelf) -> None:
     shelf.put("unknown", 0.5, "a")
     assert await titles(facts, shelf) == ["unknown"]

@@ -26,6 +26,7 @@ class Found(NamedTuple):
         similarity: to the request, from -1 to 1.
         proven: whether runs it was given to did better.
         runs: finished runs it was learned from.
+        support: what the graph adds to the similarity, where it was asked.
     """
 
     id: UUID
@@ -38,6 +39,12 @@ class Found(NamedTuple):
     similarity: float
     proven: bool = False
     runs: int = 0
+    support: float = 0.0
+
+    @property
+    def nearness(self) -> float:
+        """What patterns are ordered by: how alike, and what speaks for it besides."""
+        return self.similarity + self.support
 
 
 def alike(one: Found, other: Found) -> float:
@@ -70,7 +77,7 @@ def within(chosen: Sequence[Found], tokens: int, text_of: Callable[[Found], str]
 
 def _worth(each: Found, chosen: Sequence[Found], balance: float) -> float:
     told_already = max((alike(each, other) for other in chosen), default=0.0)
-    return balance * each.similarity - (1 - balance) * told_already
+    return balance * each.nearness - (1 - balance) * told_already
 
 
 def _words(each: Found) -> list[str]:

@@ -11,6 +11,7 @@ from worker.patterns.graph.asking import Fit, Given, alike, fitting
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.errors import GraphIncomplete
 from worker.patterns.retrieval import Question
+from worker.patterns.support import supported
 
 #: Patterns others are looked up for: the nearest.
 SEEDS = 3
@@ -40,7 +41,7 @@ class GraphRelations:
         self._known = known
 
     async def refine(self, scope: AccountScope, question: Question, found: list[Found]) -> list[Found]:
-        """Return the patterns that apply, and where there are few, others that share tools or errors with them.
+        """Return the patterns that apply, with what speaks for them, and where there are few, others tied to them.
 
         Raises:
             GraphError: the store can't say, or does not have all of the record yet.
@@ -48,17 +49,18 @@ class GraphRelations:
         if not await self._store.is_whole():
             raise GraphIncomplete
         applying = await self._applying(scope, question, found)
-        if len(applying) >= FOUND_MAX:
-            return applying
-        ties = await self._tied(scope, question, applying)
-        more = {id: nearness for id, nearness in ties.items() if id not in {each.id for each in found}}
-        added = await self._known(scope, more) if more else []
-        return applying + await self._applying(scope, question, added)
+        if len(applying) < FOUND_MAX:
+            ties = await self._tied(scope, question, [each for each, _ in applying])
+            more = {id: nearness for id, nearness in ties.items() if id not in {each.id for each in found}}
+            applying += await self._applying(scope, question, await self._known(scope, more)) if more else []
+        return supported(applying, question.text)
 
-    async def _applying(self, scope: AccountScope, question: Question, found: Sequence[Found]) -> list[Found]:
+    async def _applying(
+        self, scope: AccountScope, question: Question, found: Sequence[Found]
+    ) -> list[tuple[Found, Fit]]:
         keys = [str(each.id) for each in found]
         told = await fitting(self._store, scope, keys, Given(question.tools, question.errors)) if keys else []
-        return [_nearer(each, fit) for each, fit in zip(found, told, strict=True) if fit.fits]
+        return [(_nearer(each, fit), fit) for each, fit in zip(found, told, strict=True) if fit.fits]
 
     async def _tied(self, scope: AccountScope, question: Question, found: Sequence[Found]) -> dict[UUID, float]:
         """Return other patterns with what they may be taken for: tied to the nearest, or telling of an error met."""

@@ -141,7 +141,7 @@ def applicable(found: Collection[Found], question: Question) -> list[Found]:
     """Return those patterns, each once and in order, that name no tool the run lacks and speak to no model."""
     once = {each.id: each for each in reversed(list(found))}
     kept = [each for each in reversed(once.values()) if _fits(each, question) and not suspicious(each)]
-    return sorted(kept, key=lambda each: -each.similarity)
+    return sorted(kept, key=lambda each: -each.nearness)
 
 
 def _fits(each: Found, question: Question) -> bool:

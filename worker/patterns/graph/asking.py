@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
 from models.patterns import EdgeKind, NodeKind
@@ -70,6 +70,8 @@ class Fit:
         solves: whether it solves one of the errors.
         warns: whether it tells of a call that fails with one of them.
         superseded_by: ids of the patterns that take its place.
+        uses: its tools.
+        about: the concepts it solves.
     """
 
     key: str
@@ -79,6 +81,8 @@ class Fit:
     solves: bool = False
     warns: bool = False
     superseded_by: tuple[str, ...] = ()
+    uses: frozenset[str] = field(default=frozenset(), compare=False)
+    about: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def fits(self) -> bool:
@@ -119,6 +123,8 @@ def _fit(key: str, pattern: NodeMet | None, edges: Sequence[EdgeTaken], names: d
         solves=not errors.isdisjoint(node.key for node in far(EdgeKind.SOLVES)),
         warns=not errors.isdisjoint(node.key for node in far(EdgeKind.FAILED_ON)),
         superseded_by=tuple(sorted(names[edge.from_id].key for edge in newer)),
+        uses=frozenset(node.key for node in far(EdgeKind.USES)),
+        about=frozenset(node.key for node in far(EdgeKind.SOLVES) if node.kind == NodeKind.CONCEPT),
     )
 
 
