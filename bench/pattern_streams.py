@@ -32,7 +32,14 @@ class Turn(NamedTuple):
     toolset: frozenset[str]
 
 
-def bfcl() -> list[Turn]:
+class Stream(NamedTuple):
+    """Requests in order, and what models are told of their tools: a description and a schema for each name."""
+
+    turns: list[Turn]
+    tools: dict[str, tuple[str, dict[str, Any]]]
+
+
+def bfcl() -> Stream:
     """Return the turns of BFCL's multi-turn tasks, 731 with 81 tools.
 
     Raises:
@@ -41,11 +48,14 @@ def bfcl() -> list[Turn]:
     """
     with zipfile.ZipFile(_wheel()) as wheel:
         answers = {each["id"]: each["ground_truth"] for each in _lines(wheel, f"possible_answer/{_TASKS}")}
-        tools_of = _tools(wheel)
-        return [turn for task in _lines(wheel, _TASKS) for turn in _turns(task, answers[task["id"]], tools_of)]
+        told = _tools(wheel)
+        tools_of = {name: frozenset(each["name"] for each in tools) for name, tools in told.items()}
+        turns = [turn for task in _lines(wheel, _TASKS) for turn in _turns(task, answers[task["id"]], tools_of)]
+    known = {each["name"]: (each["description"], each["parameters"]) for tools in told.values() for each in tools}
+    return Stream(turns, known)
 
 
-def generated(turns: int, seed: int, kinds: int = 40) -> list[Turn]:
+def generated(turns: int, seed: int, kinds: int = 40) -> Stream:
     """Return requests of `kinds` kinds, each with its tools; neighbouring kinds share words and often a toolset."""
     chance = random.Random(seed)
     words = [f"{chance.choice(_SYLLABLES)}{chance.choice(_SYLLABLES)}{number}" for number in range(kinds * 4 + 12)]
@@ -58,7 +68,7 @@ def generated(turns: int, seed: int, kinds: int = 40) -> list[Turn]:
         text = [*chance.sample(said[kind], 5), *chance.sample(words, 5)]
         chance.shuffle(text)
         made.append(Turn(" ".join(text), done[kind], frozenset(classes[kind])))
-    return made
+    return Stream(made, {name: ("", {}) for tools in classes for name in tools})
 
 
 _SYLLABLES = (
@@ -94,16 +104,13 @@ def _turns(
             yield Turn(text, tools, toolset | frozenset(tools))
 
 
-def _tools(wheel: zipfile.ZipFile) -> dict[str, frozenset[str]]:
+def _tools(wheel: zipfile.ZipFile) -> dict[str, list[dict[str, Any]]]:
     names = {
         "GorillaFileSystem": "gorilla_file_system", "MathAPI": "math_api", "MessageAPI": "message_api",
         "TwitterAPI": "posting_api", "TicketAPI": "ticket_api", "TradingBot": "trading_bot",
         "TravelAPI": "travel_booking", "VehicleControlAPI": "vehicle_control",
     }  # fmt: skip
-    return {
-        name: frozenset(each["name"] for each in _lines(wheel, f"multi_turn_func_doc/{file}.json"))
-        for name, file in names.items()
-    }
+    return {name: _lines(wheel, f"multi_turn_func_doc/{file}.json") for name, file in names.items()}
 
 
 def _lines(wheel: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:

@@ -4,35 +4,38 @@ Every request is answered with a short-list of three tools, taken from the patte
 learned from; some of what is learned is wrong, as where a run was taken for a success and was none. What is measured is
 retrieval alone: the share of the right tools among the three. No model is asked.
 
-The choosing, the filter by toolset and the credit are the product's own; so are the embedders.
+Runs are rows of the record; learning, admission, search, graph, choice and credit are the product's own, and so are the
+embedders. A second part plays a population of patterns whose worth is known: `bench.pattern_population`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import SecretStr
 
-from bench.pattern_streams import Turn, bfcl, generated
+from bench.pattern_population import populations
+from bench.pattern_runs import WAYS, Remembered, Stage, wrong
+from bench.pattern_streams import Stream, Turn, bfcl, generated
 from bench.report import Report
-from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, diverse
-from worker.patterns.credit import Trial, Verdict, followed, verdict
-from worker.patterns.embedders.lexical import vector
-from worker.patterns.retrieval import AHEAD, Question, applicable
-
-if TYPE_CHECKING:
-    pass
+from config.settings import Settings
+from local.rig import open_rig
+from models.database import Database, connect
+from worker.patterns.choosing import Found
+from worker.patterns.embedders.base import Embedder
+from worker.patterns.embedders.lexical import LexicalEmbedder
+from worker.patterns.embedders.minilm import MiniLmEmbedder
+from worker.patterns.embedders.opening import installed
 
 if TYPE_CHECKING:
     from bench.__main__ import Plan
-
-Vectors = Any
-Embed = Callable[[Sequence[str]], Vectors]
 
 SHORT = 3
 #: The first third of a stream is learned from only.
@@ -41,55 +44,23 @@ POISON = (0.0, 0.2, 0.4)
 HELD_OUT = 0.1
 #: How often an agent without patterns finds the tools by itself.
 SKILL = 0.5
-WAYS = ("none", "frequency", "recent", "vector", "vector+graph", "vector+graph+credit")
+BLIND = ("none", "frequency", "recent")
+CREDITED = "vector+graph+credit"
+#: Times that turns are drawn again for an interval of 95 %.
+DRAWS = 2000
+_HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass
-class Bank:
-    """Patterns learned so far, their vectors, and what each was tried on; the same tools again are the same pattern."""
+class Played:
+    """What playing a stream gave: the recall of each way at each turn that counts, and what became of patterns."""
 
-    dimension: int
-    patterns: list[Found] = field(default_factory=list)
-    trials: list[list[Trial]] = field(default_factory=list)
-    quarantined: set[int] = field(default_factory=set)
-    used: Counter[str] = field(default_factory=Counter)
-    _vectors: Vectors = None
-    _owner: list[int] = field(default_factory=list)
-    _index: dict[tuple[str, ...], int] = field(default_factory=dict)
+    recall: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    states: dict[str, int] = field(default_factory=dict)
 
-    def learn(self, turn: Turn, tools: tuple[str, ...], asked: Vectors) -> None:
-        """Keep a run that was taken for a success: evidence of the pattern with these tools, or a new one."""
-        place = self._index.setdefault(tools, len(self.patterns))
-        if place == len(self.patterns):
-            self.patterns.append(Found(UUID(int=place + 1), 1, "workflow", turn.text, "", tools, (), 0.0))
-            self.trials.append([])
-        self.patterns[place] = self.patterns[place]._replace(runs=self.patterns[place].runs + 1)
-        if self._vectors is None:
-            self._vectors = np.zeros((64, self.dimension), dtype=np.float32)
-        if len(self._owner) == len(self._vectors):
-            self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
-        self._vectors[len(self._owner)] = asked
-        self._owner.append(place)
-        self.used.update(tools)
-
-    def nearest(self, asked: Vectors, most: int) -> list[Found]:
-        """Return the patterns some run of which was most alike, as a store of vectors would."""
-        if not self._owner:
-            return []
-        likeness = self._vectors[: len(self._owner)] @ asked
-        best = np.full(len(self.patterns), -1.0, dtype=np.float32)
-        np.maximum.at(best, np.array(self._owner), likeness)
-        best[list(self.quarantined)] = -1.0
-        order = np.argsort(-best, kind="stable")[:most]
-        return [self.patterns[n]._replace(similarity=float(best[n])) for n in order if best[n] > -1.0]
-
-
-def given(way: str, bank: Bank, turn: Turn, asked: Vectors) -> list[Found]:
-    """Return the patterns a way of retrieval gives for a request."""
-    if way == "vector":
-        return diverse(bank.nearest(asked, FOUND_MAX), GIVEN_MAX)
-    found = bank.nearest(asked, FOUND_MAX * AHEAD)
-    return diverse(applicable(found, Question(turn.text, turn.toolset))[:FOUND_MAX], GIVEN_MAX)
+    def figures(self, way: str) -> dict[str, float]:
+        """Return the mean recall of a way, and how many patterns there were in the end."""
+        return {"recall": float(np.mean(self.recall[way])), **self.states}
 
 
 def short_list(patterns: Sequence[Found]) -> list[str]:
@@ -97,102 +68,136 @@ def short_list(patterns: Sequence[Found]) -> list[str]:
     votes: defaultdict[str, float] = defaultdict(float)
     for each in patterns:
         for tool in each.tools:
-            votes[tool] += max(each.similarity, 0.01)
+            votes[tool] += max(each.nearness, 0.01)
     return sorted(votes, key=lambda tool: -votes[tool])[:SHORT]
 
 
-def guessed(way: str, bank: Bank, lately: Sequence[Turn], chance: random.Random, known: Sequence[str]) -> list[str]:
+def guessed(way: str, lately: Sequence[Turn], used: Counter[str], chance: random.Random) -> list[str]:
     """Return the short-list of a way that retrieves nothing."""
     if way == "frequency":
-        return [tool for tool, _ in bank.used.most_common(SHORT)]
+        return [tool for tool, _ in used.most_common(SHORT)]
     if way == "recent":
         return list(dict.fromkeys(tool for turn in reversed(lately[-SHORT:]) for tool in turn.tools))[:SHORT]
-    return chance.sample(known, SHORT)
+    return chance.sample(sorted(used), min(SHORT, len(used)))
 
 
-def experiment(way: str, turns: Sequence[Turn], vectors: Vectors, poison: float, seed: int) -> dict[str, float]:
-    """Play a stream and return `recall` over its last two thirds, and how many patterns were judged.
+async def play(stage: Stage, turns: Sequence[Turn], poison: float, seed: int, credited: bool) -> Played:
+    """Play a stream in every way at once: none of them changes what is learned.
 
     Args:
-        way: one of `WAYS`.
+        stage: an account that knows nothing yet.
         turns: the stream.
-        vectors: of each turn's text, of length one.
-        poison: share of what is learned that has other tools of the same toolset.
+        poison: share of what is learned that has other tools of the same toolset; and of failures taken for successes.
         seed: of all chance.
+        credited: whether runs are credited, and patterns that do harm are quarantined.
     """
-    # What is learned is the same in every way: only then can they be compared.
-    chance, lots, bank, right = random.Random(seed), random.Random(~seed), Bank(vectors.shape[1]), list[float]()
-    known = sorted({tool for turn in turns for tool in turn.tools})
+    taught, lots, played, used = random.Random(seed), random.Random(~seed), Played(), Counter[str]()
     for place, turn in enumerate(turns):
-        if way.startswith("vector"):
-            patterns = given(way, bank, turn, vectors[place])
-            listed = short_list(patterns)
-            if way.endswith("credit"):
-                _judge(bank, turn, patterns, listed, lots)
-        else:
-            listed = guessed(way, bank, turns[:place], lots, known)
+        given = {way: await stage.given(way, turn) for way in WAYS}
+        listed = {way: short_list(patterns) for way, patterns in given.items()}
+        listed |= {way: guessed(way, turns[:place], used, lots) for way in BLIND}
         if place >= len(turns) * WARM:
-            wanted = set(turn.tools)
-            right.append(len(wanted & set(listed)) / min(len(wanted), SHORT))
-        bank.learn(turn, _learned(turn, poison, chance), vectors[place])
-    return {"recall": sum(right) / len(right), "quarantined": len(bank.quarantined), "patterns": len(bank.patterns)}
+            for way, tools in listed.items():
+                wanted = set(turn.tools)
+                played.recall[way].append(len(wanted & set(tools)) / min(len(wanted), SHORT))
+        if credited and given["vector+graph"]:
+            _attempt(stage, turn, given["vector+graph"], poison, lots)
+        learned = wrong(turn, taught) if taught.random() < poison else turn.tools
+        await stage.learn(turn.text, learned)
+        used.update(learned)
+    played.states = stage.states()
+    return played
 
 
-def _learned(turn: Turn, poison: float, chance: random.Random) -> tuple[str, ...]:
-    wrong = sorted(turn.toolset - set(turn.tools))
-    if chance.random() >= poison or len(wrong) < len(turn.tools):
-        return turn.tools
-    return tuple(chance.sample(wrong, len(turn.tools)))
-
-
-def _judge(bank: Bank, turn: Turn, patterns: Sequence[Found], listed: Sequence[str], chance: random.Random) -> None:
-    """Let the run end as its tools deserve, and credit what it was given by the product's own rule."""
+def _attempt(stage: Stage, turn: Turn, given: Sequence[Found], poison: float, chance: random.Random) -> None:
+    """Let a run try what it is told, or without that what it finds by itself, and end as its tools deserve."""
     held_out = chance.random() < HELD_OUT
-    success = chance.random() < SKILL if held_out else set(turn.tools) <= set(listed)
-    for each in patterns:
-        place = each.id.int - 1
-        did = None if held_out else followed(each.tools, listed)
-        bank.trials[place].append(Trial(each.similarity, did, success))
-        if did and verdict(bank.trials[place]) is Verdict.QUARANTINE:
-            bank.quarantined.add(place)
+    alone = turn.tools if chance.random() < SKILL else ()
+    used = alone if held_out else tuple(short_list(given))
+    success = set(turn.tools) <= set(used) or chance.random() < poison
+    stage.attempt(given, used, success, held_out)
 
 
-def measured(report: Report, name: str, turns: Sequence[Turn], embed: Embed, seeds: Sequence[int]) -> None:
-    """Play a stream in every way, with every share of false successes."""
-    vectors = embed([turn.text for turn in turns])
-    for poison in POISON:
-        for seed in seeds:
-            for way in WAYS:
-                told = experiment(way, turns, vectors, poison, seed)
-                report.add(f"{name}, {poison:.0%} false, {way}", told)
+async def both(database: Database, embedder: Embedder, stream: Stream, poison: float, seed: int) -> Played:
+    """Play a stream with credit and without. Where nothing was quarantined both are the same, and it is played once."""
+    credited = await _on_stage(database, embedder, stream, poison, seed, credited=True)
+    plain = credited
+    if credited.states["quarantined"]:
+        plain = await _on_stage(database, embedder, stream, poison, seed, credited=False)
+    recall = plain.recall | {CREDITED: credited.recall["vector+graph"]}
+    return Played(defaultdict(list, recall), credited.states)
 
 
-def judge(report: Report, name: str) -> None:
-    """Hold a stream's recall against the goals."""
-    for poison in POISON:
-        told = {way: report.median(f"{name}, {poison:.0%} false, {way}", "recall") for way in WAYS}
-        better = told["vector+graph"] - told["vector"]
-        report.goal(f"{name}, {poison:.0%} false: vector+graph above vector", better, ">=", 0.0)
-        credit = told["vector+graph+credit"] - told["vector+graph"]
-        report.goal(f"{name}, {poison:.0%} false: credit beside none", credit, ">=", -0.02)
+async def _on_stage(
+    database: Database, embedder: Embedder, stream: Stream, poison: float, seed: int, credited: bool
+) -> Played:
+    stage = Stage(database, embedder, stream)
+    await stage.open()
+    played = await play(stage, stream.turns, poison, seed, credited)
+    await stage.close()
+    return played
+
+
+def told(report: Report, name: str, seeds: Sequence[Played]) -> None:
+    """Add what the seeds gave, the differences that matter with their intervals, and hold these against the goals."""
+    for way in (*BLIND, *WAYS, CREDITED):
+        for each in seeds:
+            report.add(f"{name}, {way}", each.figures(way))
+    for one, other, least in (
+        ("vector+graph", "vector", 0.0), ("vector+graph", "vector, tools", 0.0), (CREDITED, "vector+graph", -0.02),
+    ):  # fmt: skip
+        found = interval([each.recall for each in seeds], one, other)
+        report.add(f"{name}: {one} less {other}", found)
+        report.goal(f"{name}: {one} less {other}", found["recall"], ">=", least)
+
+
+def interval(seeds: Sequence[Mapping[str, list[float]]], one: str, other: str) -> dict[str, float]:
+    """Return the mean difference of two ways on the same turns, and where 95 % of it lie if turns are drawn again."""
+    of_turns = np.mean([np.subtract(each[one], each[other]) for each in seeds], axis=0)
+    drawn = np.random.default_rng(0).choice(of_turns, (DRAWS, len(of_turns))).mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {"recall": float(of_turns.mean()), "low": float(low), "high": float(high)}
 
 
 def run(plan: Plan) -> Report:
     """Play the streams; a smoke test plays a short generated one only."""
     report = Report("patterns", "the share of the right tools among three, from patterns retrieved")
     report.notes.append("a share of what is learned is false: a run that was taken for a success with other tools")
-    streams = {"generated": generated(plan.size(600, 150), 1, kinds=plan.size(40, 6))}
-    if plan.scale == 1.0:
-        streams["BFCL v4 multi-turn"] = bfcl()
-    for name, turns in streams.items():
-        plan.say(
-            f"patterns: {name}, {len(turns)} requests, {len({tool for turn in turns for tool in turn.tools})} tools"
-        )
-        measured(report, name, turns, by_words, range(plan.rounds))
-        judge(report, name)
+    report.notes.append("low and high: where 95 % of the differences lie if the turns are drawn again")
+    populations(plan, report)
+    with _record() as database:
+        asyncio.run(_streams(plan, report, database))
     return report
 
 
-def by_words(texts: Sequence[str]) -> Vectors:
-    """Embed texts by their words: what every installation has."""
-    return np.array([vector(text) for text in texts], dtype=np.float32)
+@contextmanager
+def _record() -> Iterator[Database]:
+    with open_rig(postgres=_HASTY) as rig:
+        database = connect(Settings(environment="development", database_url=SecretStr(rig.postgres.url)))
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+async def _streams(plan: Plan, report: Report, database: Database) -> None:
+    for name, stream, embedder in _casts(plan):
+        known = Remembered(embedder)
+        for poison in POISON:
+            plan.say(f"patterns: {name}, {len(stream.turns)} requests, {poison:.0%} false")
+            seeds = [await both(database, known, stream, poison, seed) for seed in range(plan.rounds)]
+            told(report, f"{name}, {poison:.0%} false", seeds)
+        await embedder.close()
+
+
+def _casts(plan: Plan) -> Iterator[tuple[str, Stream, Embedder]]:
+    """Give the streams and what compares their texts; made-up words have no meaning to compare."""
+    yield "generated", generated(plan.size(600, 24), 1, kinds=plan.size(40, 4)), LexicalEmbedder()
+    if plan.scale < 1:
+        return
+    stream, folder = bfcl(), installed()
+    yield "BFCL v4 by words", stream, LexicalEmbedder()
+    if folder:
+        yield "BFCL v4 by meaning", stream, MiniLmEmbedder(folder)
+    else:
+        plan.say("patterns: `make embeddings` brings the sentence vectors; without them that stream is left out")
