@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ class Front:
         return dict(answer.raise_for_status().json())
 
 
-def measure(front: Front, asked: str, connections: int, count: int) -> dict[str, float]:
+def measure(front: Front, asked: str | Sequence[str], connections: int, count: int) -> dict[str, float]:
     """Rate, latency, and CPU in ms for each request of the front and of both servers behind it."""
     load(front.port, asked, connections, max(count // 10, connections))
     meter = Meter({"front": front.pid, **front.servers})

@@ -1,6 +1,6 @@
-"""A load client in a process of its own: the same request again and again over kept connections.
+"""A load client in a process of its own: the same requests again and again over kept connections.
 
-One JSON object on stdin (`port`, `request`, `connections`, `count`), one on stdout: seconds, and the latency of each.
+One JSON object on stdin (`port`, `requests`, `connections`, `count`), one on stdout: seconds, and the latency of each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 from bench.measure import percentile
 
@@ -39,13 +41,14 @@ def request(method: str, path: str, key: str = "", body: object = None) -> str:
     return "\r\n".join([*lines, "", content])
 
 
-def load(port: int, asked: str, connections: int, count: int) -> Load:
-    """Send `count` requests over so many connections; return when all were answered with success.
+def load(port: int, asked: str | Sequence[str], connections: int, count: int) -> Load:
+    """Send `count` requests, in turn where there are several, over so many connections; return when all succeeded.
 
     Raises:
         RuntimeError: a request failed, or the server closed a connection.
     """
-    order = {"port": port, "request": asked, "connections": connections, "count": count}
+    requests = [asked] if isinstance(asked, str) else list(asked)
+    order = {"port": port, "requests": requests, "connections": connections, "count": count}
     done = subprocess.run(
         [sys.executable, "-m", "bench.http_load"], input=json.dumps(order), capture_output=True, text=True,
         timeout=PATIENCE_S,
@@ -67,10 +70,9 @@ async def _answer(reader: asyncio.StreamReader) -> None:
         raise RuntimeError(f"{head[:40]!r}: {body[:500]!r}")
 
 
-async def _connection(port: int, asked: bytes, left: list[None], delays: list[float]) -> None:
+async def _connection(port: int, left: Iterator[bytes], delays: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while left:
-        left.pop()
+    for asked in left:
         began = time.perf_counter()
         writer.write(asked)
         await _answer(reader)
@@ -78,13 +80,13 @@ async def _connection(port: int, asked: bytes, left: list[None], delays: list[fl
     writer.close()
 
 
-async def _all(port: int, request: str, connections: int, count: int) -> dict[str, object]:
-    left: list[None] = [None] * count
+async def _all(port: int, requests: list[str], connections: int, count: int) -> dict[str, object]:
+    left = islice(cycle([each.encode() for each in requests]), count)
     delays: list[float] = []
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
-            group.create_task(_connection(port, request.encode(), left, delays))
+            group.create_task(_connection(port, left, delays))
     return {"seconds": time.perf_counter() - began, "delays": delays}
 
 

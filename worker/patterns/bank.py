@@ -35,10 +35,10 @@ class Bank:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = connect(settings, pool_size=CONNECTIONS, application="umbel-patterns")
+        self.database = connect(settings, pool_size=CONNECTIONS, application="umbel-patterns")
         self._opening = asyncio.Lock()
         self._opened: tuple[Embedding, Vectors] | None = None
-        sources = ByLikeness(self._database, self.opened), ByWords(self._database)
+        sources = ByLikeness(self.database, self.opened), ByWords(self.database)
         self._graph: GraphStore | None = None
         self.retrieval = Retrieval(sources, self, settings.patterns_timeout_s)
 
@@ -51,7 +51,7 @@ class Bank:
         async with self._opening:
             if self._opened is None:
                 embedding = await asyncio.to_thread(open_embedding, self._settings, LazyGateway())
-                self._opened = embedding, open_vectors(self._settings, self._database)
+                self._opened = embedding, open_vectors(self._settings, self.database)
         return self._opened
 
     async def refine(self, scope: AccountScope, question: Question, found: list[Found]) -> list[Found]:
@@ -64,11 +64,11 @@ class Bank:
             if self._graph is None:
                 await asyncio.to_thread(self._open_graph)
         assert self._graph is not None
-        return await GraphRelations(self._graph, partial(known, self._database)).refine(scope, question, found)
+        return await GraphRelations(self._graph, partial(known, self.database)).refine(scope, question, found)
 
     def _open_graph(self) -> None:
         # In a thread: a client of Neo4j takes a while to load, and connects when it is first used.
-        self._graph = open_graph(self._settings, self._database)
+        self._graph = open_graph(self._settings, self.database)
 
     async def close(self) -> None:
         """Close connections and threads."""
@@ -76,7 +76,7 @@ class Bank:
             await self._graph.close()
         for each in self._opened or ():
             await each.close()
-        self._database.close()
+        self.database.close()
 
 
 _banks: "WeakKeyDictionary[asyncio.AbstractEventLoop, Bank]" = WeakKeyDictionary()
