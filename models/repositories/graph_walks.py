@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from models.patterns import EdgeKind
+from models.prepared import Prepared
 from models.scope import AccountScope, SystemScope
 
 DEPTH_MAX, FAN_MAX, MOST_MAX = 4, 200, 2000
@@ -49,6 +50,19 @@ SELECT DISTINCT ON (step.from_id, step.kind, step.to_id) step.from_id, step.kind
 FROM unnest(%(expanded)s::bigint[]) AS here(id), LATERAL ({_STEP}) AS step WHERE step.far = ANY(%(met)s::bigint[])
 ORDER BY step.from_id, step.kind, step.to_id
 """
+# A walk of one edge, nodes and edges at once: the starts first, without an edge. What has no properties says nothing.
+_ONE_STEP = Prepared("graph_one_step", f"""
+WITH start AS MATERIALIZED (
+    SELECT n.id, n.kind, n.key, n.properties FROM graph_nodes n
+    JOIN unnest(%(start_kinds)s::text[], %(start_keys)s::text[]) AS wanted(kind, key)
+        ON n.kind = wanted.kind AND n.key = wanted.key
+    WHERE n.account_id = %(account_id)s::uuid
+), taken AS MATERIALIZED (SELECT step.* FROM start AS here, LATERAL ({_STEP}) AS step LIMIT %(visits)s::int)
+SELECT NULL::bigint, NULL::text, NULL::bigint, NULL::jsonb, id, kind, key, nullif(properties, '{{}}') FROM start
+UNION ALL
+SELECT t.from_id, t.kind, t.to_id, nullif(t.properties, '{{}}'), n.id, n.kind, n.key, nullif(n.properties, '{{}}')
+FROM taken t JOIN graph_nodes n ON n.id = t.far WHERE n.account_id = %(account_id)s::uuid
+""")  # fmt: skip
 _COUNT_NODES = "SELECT kind, count(*) FROM graph_nodes WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
 _COUNT_EDGES = "SELECT kind, count(*) FROM graph_edges WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
 
@@ -143,13 +157,29 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
         "inward": reach.inward,
         "fan": reach.fan,
     }
-    given = {"start_kinds": [start.kind for start in starts], "start_keys": [start.key for start in starts]}
+    given: dict[str, Any] = {
+        "start_kinds": [start.kind for start in starts],
+        "start_keys": [start.key for start in starts],
+    }
+    if reach.depth == 1:
+        bound = {"visits": VISITS + 5 * reach.most}
+        return _one_step(_ONE_STEP(connection, {**limits, **given, **bound}).all(), reach.most)
     bounds = {"depth": reach.depth, "most": reach.most, "visits": VISITS + 5 * reach.most}
     found = [NodeMet(*row) for row in connection.exec_driver_sql(_NODES, {**limits, **given, **bounds})]
     nodes = found[: reach.most]
     passed = {"expanded": [node.id for node in nodes if node.depth < reach.depth], "met": [node.id for node in nodes]}
     edges = connection.exec_driver_sql(_EDGES, {**limits, **passed}) if passed["expanded"] else ()
     return Walk(nodes, [EdgeTaken(*row) for row in edges], len(found) > reach.most)
+
+
+def _one_step(rows: Sequence[Any], most: int) -> Walk:
+    """Return a walk from rows of an edge, if any, and the node it leads to."""
+    starts = {row[4]: NodeMet(row[4], row[5], row[6], row[7] or {}, 0) for row in rows if row[0] is None}
+    met = {row[4]: NodeMet(row[4], row[5], row[6], row[7] or {}, 1) for row in rows if row[4] not in starts}
+    nodes = [each[id] for each in (starts, met) for id in sorted(each, reverse=True)]
+    kept = {node.id for node in nodes[:most]}
+    edges = {row[:3]: EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in rows if {row[0], row[2]} <= kept}
+    return Walk(nodes[:most], [edges[key] for key in sorted(edges)], len(nodes) > most)
 
 
 def counts(connection: Connection, scope: AccountScope) -> Counts:

@@ -23,7 +23,7 @@ def servers() -> Iterator[Rig]:
     """The stack as the pages have it started, with a workflow of one's own."""
     with open_rig({**FAST, "UMBEL_EXTRA_WORKFLOWS": '["examples.platforms.spec_to_code:SPEC_TO_CODE"]'}) as rig:
         rig.web()
-        rig.beat()
+        rig.forked_beat()
         yield rig
 
 

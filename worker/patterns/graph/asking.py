@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
@@ -100,12 +100,19 @@ async def fitting(store: GraphStore, scope: AccountScope, patterns: Sequence[str
     walk = await store.walk(scope, starts, Reach(depth=1, kinds=_FACTS, fan=200, most=2000))
     names = {node.id: node for node in walk.nodes}
     by_key = {node.key: node for node in walk.nodes if node.kind == NodeKind.PATTERN}
-    return [_fit(key, by_key.get(key), walk.edges, names, given) for key in patterns]
+    of: defaultdict[int, list[EdgeTaken]] = defaultdict(list)
+    for edge in walk.edges:
+        of[edge.from_id].append(edge)
+        of[edge.to_id].append(edge)
+    return [_fit(key, by_key.get(key), of, names, given) for key in patterns]
 
 
-def _fit(key: str, pattern: NodeMet | None, edges: Sequence[EdgeTaken], names: dict[int, NodeMet], given: Given) -> Fit:
+def _fit(
+    key: str, pattern: NodeMet | None, of: Mapping[int, list[EdgeTaken]], names: dict[int, NodeMet], given: Given
+) -> Fit:
     if pattern is None:
         return Fit(key, known=False)
+    edges = of.get(pattern.id, [])
 
     def far(kind: EdgeKind) -> Iterator[NodeMet]:
         return (names[edge.to_id] for edge in edges if edge.from_id == pattern.id and edge.kind == kind)
