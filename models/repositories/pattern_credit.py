@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from models.prepared import Prepared
 from models.repositories.patterns import COLUMNS, PatternRow
 from models.scope import AccountScope
 
@@ -30,10 +31,14 @@ _OF = """
 SELECT pattern_id, verdict, value, lower, upper, runs, held_out, updated_at FROM pattern_credit
 WHERE account_id = %(account_id)s AND pattern_id = ANY(%(ids)s::uuid[])
 """
-_SHOWN = """
-SELECT pattern_id, count(*) FROM pattern_evidence
-WHERE account_id = %(account_id)s AND pattern_id = ANY(%(ids)s::uuid[]) GROUP BY pattern_id
-"""
+# Those that may be offered, with what they have proved and by how many runs they were shown.
+_OFFERED = Prepared("patterns_offered", """
+SELECT p.id, p.version, p.kind, p.title, p.situation, p.steps, c.verdict, shown.runs
+FROM unnest(%(ids)s::uuid[]) AS wanted(id) JOIN patterns p ON p.id = wanted.id
+LEFT JOIN pattern_credit c ON c.pattern_id = p.id AND c.account_id = p.account_id, LATERAL (
+    SELECT count(*) AS runs FROM pattern_evidence e WHERE e.account_id = p.account_id AND e.pattern_id = p.id) AS shown
+WHERE p.account_id = %(account_id)s::uuid AND p.state = 'active'
+""")  # fmt: skip
 # Any of the words; the more of them and the rarer the place, the higher.
 _WORDS = f"""
 SELECT {COLUMNS} FROM patterns p, websearch_to_tsquery('simple', %(words)s) AS wanted
@@ -75,6 +80,19 @@ LEFT JOIN LATERAL (SELECT max(at) AS at FROM pattern_evidence WHERE pattern_id =
 LEFT JOIN pattern_credit c ON c.pattern_id = p.id
 WHERE p.account_id = %(account_id)s AND (%(agent)s::text IS NULL OR p.agent = %(agent)s)
 """
+
+
+class OfferedRow(NamedTuple):
+    """A pattern as it may be offered: its last verdict, if it has one, and how many runs showed it."""
+
+    id: UUID
+    version: int
+    kind: str
+    title: str
+    situation: str
+    steps: list[dict[str, Any]]
+    verdict: str | None
+    runs: int
 
 
 class TrialRow(NamedTuple):
@@ -156,10 +174,11 @@ def credits(connection: Connection, scope: AccountScope, ids: Sequence[UUID]) ->
     return {row.pattern_id: row for row in rows}
 
 
-def shown(connection: Connection, scope: AccountScope, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return by how many runs patterns were shown."""
-    asked = {"account_id": scope.account_id, "ids": list(ids)}
-    return {row[0]: row[1] for row in connection.exec_driver_sql(_SHOWN, asked)}
+def offered(connection: Connection, scope: AccountScope, ids: Sequence[UUID]) -> list[OfferedRow]:
+    """Return active patterns in the order of their ids given; another account's and missing ones are left out."""
+    rows = _OFFERED(connection, {"account_id": scope.account_id, "ids": list(ids)})
+    found = {row.id: row for row in (OfferedRow(*each) for each in rows)}
+    return [found[each] for each in ids if each in found]
 
 
 def by_words(

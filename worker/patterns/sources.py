@@ -8,7 +8,8 @@ from uuid import UUID
 
 from models.database import Database
 from models.patterns import PatternKind, PatternState
-from models.repositories import pattern_credit, patterns
+from models.repositories import pattern_credit
+from models.repositories.pattern_credit import OfferedRow
 from models.repositories.patterns import PatternRow
 from models.scope import AccountScope
 from worker.patterns.choosing import Found
@@ -90,18 +91,14 @@ def words_of(text: str) -> list[str]:
 
 def _known(connection: Any, scope: AccountScope, nearness: Mapping[UUID, float]) -> list[Found]:
     """Return patterns as the record has them; those it has not, or no longer offers, are left out."""
-    ids = list(nearness)
-    rows = [row for row in patterns.get_all(connection, scope, ids) if row.state == PatternState.ACTIVE]
-    credits = pattern_credit.credits(connection, scope, ids)
-    shown = pattern_credit.shown(connection, scope, ids)
-    proven = {each for each, credit in credits.items() if credit.verdict == Verdict.PROMOTE}
-    return [_found(row, nearness[row.id], row.id in proven, shown.get(row.id, 0)) for row in rows]
+    return [_found(row, nearness[row.id]) for row in pattern_credit.offered(connection, scope, list(nearness))]
 
 
-def _found(row: PatternRow, similarity: float, proven: bool, runs: int) -> Found:
+def _found(row: OfferedRow, similarity: float) -> Found:
     tools = tuple(str(step["tool"]) for step in row.steps)
     roles = tuple(dict(step.get("arguments") or {}) for step in row.steps)
-    return Found(row.id, row.version, row.kind, row.title, row.situation, tools, roles, similarity, proven, runs)
+    told = (row.id, row.version, row.kind, row.title, row.situation, tools, roles, similarity)
+    return Found(*told, row.verdict == Verdict.PROMOTE, row.runs)
 
 
 def _shared(words: Sequence[str], row: PatternRow) -> float:
