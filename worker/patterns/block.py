@@ -35,14 +35,16 @@ _SPEAKS_TO_MODEL = re.compile(
 
 def plain(text: str, longest: int) -> str:
     """Return text on one line, without what could be taken for structure or can't be seen."""
-    normal = unicodedata.normalize("NFKC", text[: longest * 4])
-    shown = "".join(" " if char.isspace() else char for char in normal if _visible(char))
+    shown = text[: longest * 4]
+    if not (shown.isascii() and shown.isprintable()):  # else there is nothing to find, character by character
+        normal = unicodedata.normalize("NFKC", shown)
+        shown = "".join(" " if char.isspace() else char for char in normal if _visible(char))
     return " ".join(shown.translate(_BRACKETS).split())[:longest]
 
 
 def suspicious(pattern: Found) -> bool:
     """Tell whether a pattern speaks to the model instead of telling how work was done."""
-    said = (pattern.title, pattern.situation, *pattern.tools, *(word for each in pattern.roles for word in _flat(each)))
+    said = {pattern.title, pattern.situation, *pattern.tools, *(word for each in pattern.roles for word in _flat(each))}
     return any(_SPEAKS_TO_MODEL.search(plain(text, 4000)) for text in said)
 
 

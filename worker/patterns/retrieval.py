@@ -8,7 +8,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
+from uuid import UUID
 
 from models.errors import ModelError
 from models.scope import AccountScope
@@ -131,17 +133,19 @@ class Retrieval:
 
 def choose(told: Retrieved, found: Collection[Found], question: Question) -> Retrieved:
     """Note which of the patterns found are given."""
-    fitting = applicable(found, question)[:FOUND_MAX]
+    fitting = applicable(found, question, FOUND_MAX)
     told.found = len(fitting)
     told.given = within(diverse(fitting, question.count), question.tokens, lambda each: entry(1, each))
     return told
 
 
-def applicable(found: Collection[Found], question: Question) -> list[Found]:
-    """Return those patterns, each once and in order, that name no tool the run lacks and speak to no model."""
-    once = {each.id: each for each in reversed(list(found))}
-    kept = [each for each in reversed(once.values()) if _fits(each, question) and not suspicious(each)]
-    return sorted(kept, key=lambda each: -each.nearness)
+def applicable(found: Collection[Found], question: Question, most: int) -> list[Found]:
+    """Return the nearest patterns, each once, that name no tool the run lacks and speak to no model."""
+    once: dict[UUID, Found] = {}
+    for each in found:
+        once.setdefault(each.id, each)
+    nearest = sorted(once.values(), key=lambda each: -each.nearness)
+    return list(islice((each for each in nearest if _fits(each, question) and not suspicious(each)), most))
 
 
 def _fits(each: Found, question: Question) -> bool:

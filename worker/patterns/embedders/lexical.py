@@ -3,6 +3,7 @@
 Near means alike in wording, not in meaning.
 """
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -10,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
-
-import numpy as np
 
 from worker.patterns.embedders.base import WORDS, Likeness
 from worker.patterns.embedders.threads import Computing
@@ -48,14 +47,14 @@ class LexicalEmbedder:
 
 def vector(text: str) -> Vector:
     """Return the vector of a text; it is the same on every machine and in every version called `lexical-1`."""
-    found = np.zeros(DIMENSION)
+    found = [0.0] * DIMENSION
     for (feature, weight), times in Counter(_features(text)).items():
         place, sign = _place(feature)
-        found[place] += sign * weight * (1 + np.log(times))
-    length = float(np.linalg.norm(found))
+        found[place] += sign * weight * (1 + math.log(times))
+    length = math.hypot(*found)
     if length == 0:  # signs that meet may cancel out, and a vector must point somewhere
         found[_place(text)[0]] = length = 1.0
-    return [float(each) for each in found / length]
+    return [each / length for each in found]
 
 
 def _features(text: str) -> Iterator[tuple[str, float]]:
