@@ -9,8 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Identity, Index, Numeric, Text, text
-from sqlalchemy.dialects.postgresql import JSONB, REAL
+from sqlalchemy import BigInteger, Computed, ForeignKey, ForeignKeyConstraint, Identity, Index, Numeric, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, set_now
@@ -93,7 +93,7 @@ class Pattern(Base):
 
     `steps` is `[{"tool": name, "arguments": {name: role}}]`, `tools` the hash of each named tool's definition as it was
     learned with, `toolset_hash` the hash of all of them. `digest` is of what was learned first, so that the same lesson
-    is known again after a person has edited it.
+    is known again after a person has edited it. `words` is what is searched.
     """
 
     __tablename__ = "patterns"
@@ -101,6 +101,7 @@ class Pattern(Base):
         Index("uq_patterns_digest", "account_id", "digest", unique=True),
         Index("uq_patterns_account_id_id", "account_id", "id", unique=True),
         Index("ix_patterns_state", "account_id", "state", text("id DESC")),
+        Index("ix_patterns_words", "words", postgresql_using="gin"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -118,6 +119,9 @@ class Pattern(Base):
     reason: Mapped[str] = mapped_column(Text, server_default="")
     pinned: Mapped[bool] = mapped_column(server_default="false")
     version: Mapped[int] = mapped_column(server_default="1")
+    words: Mapped[str | None] = mapped_column(
+        TSVECTOR, Computed("to_tsvector('simple'::regconfig, (title || ' '::text) || situation)", persisted=True)
+    )
     created_at: Mapped[datetime] = set_now()
     updated_at: Mapped[datetime] = set_now()
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flask import g
 
-from models.repositories import pattern_credit, patterns
+from models.repositories import pattern_credit, pattern_words, patterns
 from models.repositories.patterns import PatternRow
 from models.scope import AccountScope
 from web.schemas.patterns import SearchPatterns, Statistics, pattern_json, shown_json
@@ -60,7 +60,7 @@ def searched(query: SearchPatterns) -> list[dict[str, Any]]:
     if not words:
         return []
     rows = services().database.read(
-        lambda connection: pattern_credit.by_words(connection, g.scope, words, query.limit, states=[query.state])
+        lambda connection: pattern_words.by_words(connection, g.scope, words, query.limit, states=[query.state])
     )
     return rendered(rows)
 

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from models.prepared import Prepared
-from models.repositories.patterns import COLUMNS, PatternRow
 from models.scope import AccountScope
 
 #: Runs of one pattern that are looked at, the oldest first: a verdict depends on their order.
@@ -39,14 +38,6 @@ LEFT JOIN pattern_credit c ON c.pattern_id = p.id AND c.account_id = p.account_i
     SELECT count(*) AS runs FROM pattern_evidence e WHERE e.account_id = p.account_id AND e.pattern_id = p.id) AS shown
 WHERE p.account_id = %(account_id)s::uuid AND p.state = 'active'
 """)  # fmt: skip
-# Any of the words; the more of them and the rarer the place, the higher.
-_WORDS = f"""
-SELECT {COLUMNS} FROM patterns p, websearch_to_tsquery('simple', %(words)s) AS wanted
-WHERE p.account_id = %(account_id)s AND p.state = ANY(%(states)s::text[])
-  AND (%(agents)s::text[] IS NULL OR p.agent = ANY(%(agents)s))
-  AND to_tsvector('simple', p.title || ' ' || p.situation) @@ wanted
-ORDER BY ts_rank(to_tsvector('simple', p.title || ' ' || p.situation), wanted) DESC, p.id DESC LIMIT %(limit)s
-"""
 # One row for each run that asked: what was shown, what was withheld, or nothing was known.
 _RUNS = """
 WITH asked AS (
@@ -179,22 +170,6 @@ def offered(connection: Connection, scope: AccountScope, ids: Sequence[UUID]) ->
     rows = _OFFERED(connection, {"account_id": scope.account_id, "ids": list(ids)})
     found = {row.id: row for row in (OfferedRow(*each) for each in rows)}
     return [found[each] for each in ids if each in found]
-
-
-def by_words(
-    connection: Connection,
-    scope: AccountScope,
-    words: Sequence[str],
-    limit: int,
-    *,
-    states: Sequence[str] = ("active",),
-    agents: Sequence[str] | None = None,
-) -> list[PatternRow]:
-    """Return patterns that have any of the words in their title or situation, those with most first."""
-    wanted = " or ".join(f'"{word}"' for word in words)
-    asked = {"account_id": scope.account_id, "words": wanted, "limit": limit, "states": list(states)}
-    rows = connection.exec_driver_sql(_WORDS, {**asked, "agents": None if agents is None else list(agents)})
-    return [PatternRow(*row) for row in rows]
 
 
 def arms(connection: Connection, scope: AccountScope, since: datetime | None, agent: str | None) -> list[ArmRow]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.database import Database
 from models.patterns import PatternKind, PatternState
-from models.repositories import pattern_credit
+from models.repositories import pattern_credit, pattern_words
 from models.repositories.pattern_credit import OfferedRow
 from models.repositories.patterns import PatternRow
 from models.scope import AccountScope
@@ -80,7 +80,7 @@ def by_words(connection: Any, scope: AccountScope, question: Question, most: int
     """Return at most `most` active patterns that have words of a request, those with most first."""
     words = words_of(question.text)
     agents = None if question.agent is None else ["", question.agent]
-    rows = pattern_credit.by_words(connection, scope, words, most, agents=agents) if words else []
+    rows = pattern_words.by_words(connection, scope, words, most, agents=agents) if words else []
     return _known(connection, scope, {row.id: _shared(words, row) for row in rows})
 
 
