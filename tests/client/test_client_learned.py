@@ -32,9 +32,10 @@ def test_patterns_are_listed_page_by_page(run: Run, server: StandIn, umbel: Umbe
 
 
 def test_what_is_known_is_told_with_what_could_not_be_asked(run: Run, server: StandIn) -> None:
-    answers(server, {"block": "notes", "patterns": [], "degraded": {"graph": "timeout"}})
+    how = {"found_by": "lexical", "embedder": "lexical-1", "degraded": {"graph": "timeout"}}
+    answers(server, {"block": "notes", "patterns": [], **how})
     told = run("patterns", "retrieve", "book a flight")
-    assert (told.stdout, told.stderr) == ("notes\n", "not asked: graph: timeout\n")
+    assert (told.stdout, told.stderr) == ("notes\n", "not asked: graph: timeout\nfound by lexical lexical-1\n")
     assert server.calls[-1][3] == {"text": "book a flight"}
 
 

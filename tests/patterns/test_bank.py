@@ -61,6 +61,7 @@ async def test_what_is_alike_is_found_the_nearest_first(bank: Bank, taught: Any,
     found = await bank.retrieval.retrieve(scope, Question("please book me a flight to a big city"))
     assert titles(found)[0] == "book a flight to a city"
     assert (found.sources, found.degraded) == (["vectors", "graph"], {})
+    assert (found.by, found.embedder) == ("lexical", "lexical-1"), "the last resort says that it is no more"
     assert found.given[0].similarity > 0.5 and found.given[0].runs == 1 and not found.given[0].proven
     few = await bank.retrieval.retrieve(scope, Question("sort a file", frozenset({"sort", "find_user", "send"})))
     assert titles(few) == ["send a message to a friend"], "the others name tools that are not there"
@@ -99,6 +100,7 @@ async def test_without_an_index_the_record_s_own_words_answer(bank: Bank, taught
     found = await bank.retrieval.retrieve(scope, Question("How do I book a flight?"))
     assert titles(found)[0] == "book a flight to a city"
     assert (found.sources, found.degraded) == (["words", "graph"], {"vectors": "vector_index_missing"})
+    assert (found.by, found.embedder, found.given[0].by) == ("words", "", "words")
 
 
 async def test_an_embedder_there_is_not_is_named_and_stood_in_for(

@@ -93,6 +93,7 @@ def test_a_worker_answers_by_likeness_within_the_account_and_others_get_nothing(
         lacking = client.post("/v1/rag/retrieve", json={"text": TEXT, "tools": ["find"]}).json
         pitfalls = client.post("/v1/rag/retrieve", json={"text": TEXT, "kinds": ["pitfall"]}).json
     assert (told["sources"], told["degraded"], told["found"]) == (["vectors", "graph"], {}, 1)
+    assert (told["found_by"], told["embedder"], told["patterns"][0]["found_by"]) == ("lexical", "lexical-1", "lexical")
     (found,) = told["patterns"]
     assert (found["id"], found["tools"], found["proven"]) == (str(taught.id), ["find", "book"], False)
     assert "find(city from input), then book" in told["block"]
@@ -105,6 +106,7 @@ def test_without_a_worker_the_words_of_the_record_answer_and_it_is_said(
     told = impatient.post("/v1/rag/retrieve", json={"text": "a flight, please"}).json
     assert [each["id"] for each in told["patterns"]] == [str(taught.id)]
     assert (told["sources"], told["degraded"]) == (["words"], {"workers": "no_answer"})
+    assert (told["found_by"], told["embedder"]) == ("words", "")
 
 
 @pytest.mark.parametrize(

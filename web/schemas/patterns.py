@@ -217,6 +217,7 @@ class RetrievedPattern(BaseModel):
     situation: str
     tools: list[str]
     similarity: float
+    found_by: str = Field(description="`vector`, `lexical`, `words` or `graph`.")
     proven: bool
 
 
@@ -226,6 +227,8 @@ class Retrieved(BaseModel):
     patterns: list[RetrievedPattern]
     found: int = Field(description="How many there were to choose from.")
     block: str = Field(description="The text an agent would be given.")
+    found_by: str = Field(description="As most of them were found; empty where nothing was.")
+    embedder: str = Field(description="Whose vectors were compared; empty where none were.")
     sources: list[str]
     degraded: dict[str, str] = Field(description="Codes of errors by what could not be asked.")
 

@@ -95,4 +95,4 @@ def _use(each: Found, rank: int) -> dict[str, Any]:
 
 
 def _how(told: Retrieved) -> dict[str, Any]:
-    return {"sources": told.sources, "degraded": told.degraded}
+    return {"found_by": told.by, "embedder": told.embedder, "sources": told.sources, "degraded": told.degraded}

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from worker.patterns.choosing import Found
+from worker.patterns.choosing import Found, FoundBy
 
 #: Longest title, description of a situation, and name, in characters.
 TITLE_MAX, SITUATION_MAX, NAME_MAX, STEPS_MAX = 120, 400, 80, 30
@@ -54,7 +54,7 @@ def entry(number: int, pattern: Found) -> str:
     standing = "runs did better with it" if pattern.proven else "not proven yet"
     lines = [
         f"{number}. {plain(pattern.title, TITLE_MAX)} ({source})",
-        f"   standing: {standing}; seen in {pattern.runs} runs",
+        f"   standing: {standing}; seen in {pattern.runs} runs{_how(pattern)}",
     ]
     if pattern.situation:
         lines.append(f"   when: {plain(pattern.situation, SITUATION_MAX)}")
@@ -67,6 +67,12 @@ def block(patterns: Sequence[Found]) -> str:
     """Return the text that gives patterns to a model; the same patterns always make the same text."""
     entries = [entry(number, pattern) for number, pattern in enumerate(patterns, start=1)]
     return "\n".join([_HEAD, *entries, _TAIL])
+
+
+def _how(pattern: Found) -> str:
+    if pattern.by == FoundBy.LEXICAL:
+        return "; found by likeness of wording, not of meaning"
+    return "; found by its words only" if pattern.by == FoundBy.WORDS else ""
 
 
 def _steps(pattern: Found) -> str:

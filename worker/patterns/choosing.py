@@ -1,6 +1,7 @@
 """Which of the patterns found are given: alike to the request, unlike each other, within a budget of tokens."""
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,6 +11,15 @@ GIVEN_MAX, FOUND_MAX = 3, 12
 BALANCE = 0.7
 #: Characters in a token, on average.
 CHARACTERS = 4
+
+
+class FoundBy(StrEnum):
+    """How a pattern was found; another thing than how good it is."""
+
+    VECTOR = "vector"  #: its vector is near: it means much the same
+    LEXICAL = "lexical"  #: its vector is near, and that of an embedder which knows wording only
+    WORDS = "words"  #: it has words of the request
+    GRAPH = "graph"  #: it is tied to what was found
 
 
 class Found(NamedTuple):
@@ -27,6 +37,8 @@ class Found(NamedTuple):
         proven: whether runs it was given to did better.
         runs: finished runs it was learned from.
         support: what the graph adds to the similarity, where it was asked.
+        by: how it was found, a `FoundBy`; empty if nobody said.
+        embedder: whose vectors were compared; empty where none were.
     """
 
     id: UUID
@@ -40,6 +52,8 @@ class Found(NamedTuple):
     proven: bool = False
     runs: int = 0
     support: float = 0.0
+    by: str = ""
+    embedder: str = ""
 
     @property
     def nearness(self) -> float:

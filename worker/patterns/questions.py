@@ -50,13 +50,17 @@ def answer(found: Retrieved) -> dict[str, Any]:
     """Return what was found in the form of `POST /v1/rag/retrieve`."""
     patterns = [
         {"id": str(each.id), "version": each.version, "kind": each.kind, "title": each.title, "proven": each.proven}
-        | {"situation": each.situation, "tools": list(each.tools), "similarity": round(each.similarity, 4)}
+        | {
+            "situation": each.situation,
+            "tools": list(each.tools),
+            "similarity": round(each.similarity, 4),
+            "found_by": each.by,
+        }
         for each in found.given
     ]
     told = block(found.given) if found.given else ""
-    return {
-        "patterns": patterns, "found": found.found, "block": told, "sources": found.sources, "degraded": found.degraded
-    }  # fmt: skip
+    how = {"found_by": found.by, "embedder": found.embedder, "sources": found.sources, "degraded": found.degraded}
+    return {"patterns": patterns, "found": found.found, "block": told, **how}
 
 
 def _signed(pepper: str, body: str) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 from models.patterns import EdgeKind, NodeKind
 from models.repositories.graph_walks import Place, Reach
 from models.scope import AccountScope
-from worker.patterns.choosing import FOUND_MAX, Found
+from worker.patterns.choosing import FOUND_MAX, Found, FoundBy
 from worker.patterns.graph.asking import Fit, Given, alike, fitting
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.errors import GraphIncomplete
@@ -52,7 +52,9 @@ class GraphRelations:
         if len(applying) < FOUND_MAX:
             ties = await self._tied(scope, question, [each for each, _ in applying])
             more = {id: nearness for id, nearness in ties.items() if id not in {each.id for each in found}}
-            applying += await self._applying(scope, question, await self._known(scope, more)) if more else []
+            added = await self._known(scope, more) if more else []
+            tied = [each._replace(by=FoundBy.GRAPH) for each in added]
+            applying += await self._applying(scope, question, tied)
         return supported(applying, question.text)
 
     async def _applying(

@@ -16,7 +16,7 @@ from models.errors import ModelError
 from models.scope import AccountScope
 from worker.errors import WorkerError
 from worker.patterns.block import entry, suspicious
-from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, diverse, within
+from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, FoundBy, diverse, within
 
 #: Looked at for each one that is wanted: some name tools the run does not have.
 AHEAD = 3
@@ -54,12 +54,16 @@ class Retrieved:
     Attributes:
         given: the patterns chosen, the best first.
         found: how many could have been.
+        by: how what is given was found before the graph added to it, a `FoundBy`; empty where nothing was.
+        embedder: whose vectors were compared; empty where none were.
         sources: what was asked and answered, such as `vectors`.
         degraded: what could not be asked: code of the error by name of the source.
     """
 
     given: list[Found] = field(default_factory=list)
     found: int = 0
+    by: str = ""
+    embedder: str = ""
     sources: list[str] = field(default_factory=list)
     degraded: dict[str, str] = field(default_factory=dict)
 
@@ -135,6 +139,7 @@ def choose(told: Retrieved, found: Collection[Found], question: Question) -> Ret
     """Note which of the patterns found are given."""
     fitting = applicable(found, question, FOUND_MAX)
     told.found = len(fitting)
+    told.by, told.embedder = next(((each.by, each.embedder) for each in found if each.by != FoundBy.GRAPH), ("", ""))
     told.given = within(diverse(fitting, question.count), question.tokens, lambda each: entry(1, each))
     return told
 

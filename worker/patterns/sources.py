@@ -12,8 +12,9 @@ from models.repositories import pattern_credit, pattern_words
 from models.repositories.pattern_credit import OfferedRow
 from models.repositories.patterns import PatternRow
 from models.scope import AccountScope
-from worker.patterns.choosing import Found
+from worker.patterns.choosing import Found, FoundBy
 from worker.patterns.credit import Verdict
+from worker.patterns.embedders.base import Likeness
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.retrieval import Question
 from worker.patterns.vectors.base import Where
@@ -60,7 +61,9 @@ class ByLikeness:
         where = Where(kinds=question.kinds or KINDS, states=(PatternState.ACTIVE,), agent=question.agent)
         hits = await vectors.search(scope, await embedding.space(), vector, where, most)
         nearness = {hit.id: hit.score for hit in hits}
-        return await known(self._database, scope, nearness)
+        by = FoundBy.VECTOR if embedding.likeness is Likeness.MEANING else FoundBy.LEXICAL
+        found = await known(self._database, scope, nearness)
+        return [each._replace(by=by, embedder=embedding.embedder.name) for each in found]
 
 
 class ByWords:
@@ -81,7 +84,8 @@ def by_words(connection: Any, scope: AccountScope, question: Question, most: int
     words = words_of(question.text)
     agents = None if question.agent is None else ["", question.agent]
     rows = pattern_words.by_words(connection, scope, words, most, agents=agents) if words else []
-    return _known(connection, scope, {row.id: _shared(words, row) for row in rows})
+    found = _known(connection, scope, {row.id: _shared(words, row) for row in rows})
+    return [each._replace(by=FoundBy.WORDS) for each in found]
 
 
 def words_of(text: str) -> list[str]:

@@ -60,6 +60,8 @@ def retrieve(session: Session, text: str, as_json: bool) -> None:
         return
     for name, code in found["degraded"].items():
         session.err.print(f"not asked: {name}: {code}", markup=False)
+    if by := found.get("found_by"):
+        session.err.print(" ".join(filter(None, ("found by", by, found.get("embedder")))), markup=False)
     session.out.print(found["block"] or "nothing is known", markup=False)
 
 
