@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -136,19 +136,21 @@ class Journal:
             return row.result
         if row and row.status == StepStatus.FAILED and not (row.error or {}).get("retryable"):
             raise StepFailed.from_json(row.error or {})
-        if row and row.status == StepStatus.STARTED and effect is Effect.UNSAFE:
-            verdict = self._verdict(row)
+        if row and row.status == StepStatus.STARTED and Effect.UNSAFE in (effect, row.effect):
+            verdict = await self._verdict(call, row)
             if verdict == "skip":
                 return await self.complete(call, {"skipped": True})
             if verdict == "fail":
                 raise await self.fail(call, StepFailed("a person decided that this step failed", code="decided_failed"))
         return await self._try(call, work, timeout_s or self.step_timeout_s)
 
-    @staticmethod
-    def _verdict(row: StepRow) -> str:
-        if row.decision is None:
-            raise Parked(Waiting.IN_DOUBT, detail=row.key)
-        return str(row.decision["verdict"])
+    async def _verdict(self, call: StepCall, row: StepRow) -> str:
+        if row.decision is not None:
+            return str(row.decision["verdict"])
+        if row.effect != Effect.UNSAFE:  # declared so only since it began; people are asked about what the row says
+            said = replace(call.state(StepStatus.STARTED, usage=row.usage), attempts=row.attempts)
+            await self.write([said], [])
+        raise Parked(Waiting.IN_DOUBT, detail=row.key)
 
     async def _try(self, call: StepCall, work: Work, timeout_s: float) -> Any:
         started = self.start(call)
@@ -213,9 +215,10 @@ class Journal:
             raise
         except Malformed as error:
             call.told.clear()  # it may be one of these that can't be stored
-            raise await self.fail(call, ResultRefused()) from error
+            raise await self.fail(call, ResultRefused(ambiguous=True)) from error
         except BlobGone as error:
-            raise await self.fail(call, StepFailed(str(error), code=error.code, retryable=True)) from error
+            gone = StepFailed(str(error), code=error.code, retryable=True, ambiguous=True)
+            raise await self.fail(call, gone) from error
         crash.reached(crash.Point.AFTER_RESULT)
         return result
 

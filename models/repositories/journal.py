@@ -55,7 +55,8 @@ WITH given AS (
         attempts int, idempotency_key text, started_seq int, result jsonb, error jsonb, usage jsonb, request jsonb)
     JOIN held ON held.n = s.n
     ON CONFLICT (run_id, key) DO UPDATE SET status = EXCLUDED.status, fence = EXCLUDED.fence,
-        attempts = EXCLUDED.attempts, result = EXCLUDED.result, error = EXCLUDED.error, usage = EXCLUDED.usage,
+        effect = EXCLUDED.effect, attempts = EXCLUDED.attempts,
+        result = EXCLUDED.result, error = EXCLUDED.error, usage = EXCLUDED.usage,
         started_seq = coalesce(EXCLUDED.started_seq, steps.started_seq), decision = NULL,
         request = coalesce(EXCLUDED.request, steps.request),
         started_at = CASE WHEN EXCLUDED.status = 'started' THEN EXCLUDED.started_at ELSE steps.started_at END,
@@ -108,6 +109,19 @@ _DIAGNOSE = """
 SELECT runs.fence, runs.status, runs.cancel_requested_at, runs.resume_at <= now() AS due, tasks.last_seq, now() AS at,
     runs.messages
 FROM runs JOIN tasks ON tasks.id = runs.task_id WHERE runs.id = %(run)s
+"""
+# Whether what a write would have left is there: its events under their numbers, its steps under its fence.
+_TRACES = """
+SELECT NOT EXISTS (
+    SELECT FROM jsonb_to_recordset(%(events)s::jsonb) AS e(seq int, type text, data jsonb)
+    LEFT JOIN events had ON had.task_id = %(task)s AND had.seq = e.seq
+    WHERE (had.run_id, had.type, had.data) IS DISTINCT FROM (%(run)s, e.type, e.data)
+) AND NOT EXISTS (
+    SELECT FROM jsonb_to_recordset(%(steps)s::jsonb) AS s(key text, attempts int, status text)
+    LEFT JOIN steps had ON had.run_id = %(run)s AND had.key = s.key
+    WHERE had.status IS DISTINCT FROM 'completed'
+      AND (had.fence, had.attempts, had.status) IS DISTINCT FROM (%(fence)s, s.attempts, s.status)
+)
 """
 _NEXT = """
 SELECT id, workflow, priority, queue FROM runs
@@ -290,7 +304,7 @@ def _write(n: int, write: Write) -> dict[str, Any]:
 def _written(connection: Connection, write: Write, row: Any) -> tuple[Frame, ...] | ModelError:
     hold, seq = write.hold, write.seq
     if row is None:
-        row = _own_traces(connection, hold, seq + len(write.events), starting=write.starting)
+        row = _own_traces(connection, hold, seq, write.events, write.steps, starting=write.starting)
     return row if isinstance(row, ModelError) else _frames(hold, seq, write.events, row.at)
 
 
@@ -326,7 +340,7 @@ def move_all(connection: Connection, scope: SystemScope, moves: Sequence[Letting
 def _moved(connection: Connection, letting_go: LettingGo, row: Any) -> Moved | ModelError:
     hold, seq = letting_go.hold, letting_go.seq
     if row is None:
-        row = _own_traces(connection, hold, seq + 1, starting=False, taken=letting_go.to.taken)
+        row = _own_traces(connection, hold, seq, [letting_go.to.event], taken=letting_go.to.taken)
     if isinstance(row, ModelError):
         return row
     frames = _frames(hold, seq, [letting_go.to.event], row.at)
@@ -389,18 +403,36 @@ _STEP_HEAD = (
 )
 
 
-def _own_traces(connection: Connection, hold: Hold, seq_after: int, *, starting: bool, taken: int | None = None) -> Any:
+def _own_traces(
+    connection: Connection,
+    hold: Hold,
+    seq: int,
+    events: Sequence[NewEvent],
+    steps: Sequence[StepWrite] = (),
+    *,
+    starting: bool = False,
+    taken: int | None = None,
+) -> Any:
     """Return the row of a write that had already been committed, or what refused it."""
     row = connection.exec_driver_sql(_DIAGNOSE, {"run": hold.run_id}).first()
     if row is None or row.fence != hold.fence:
         return LeaseLost()
-    if row.last_seq == seq_after and seq_after:
+    # The number alone proves nothing: once the run is let go of, others write under the next ones.
+    if row.last_seq == seq + len(events) and _left(connection, hold, seq, events, steps):
         return row
     if starting and row.cancel_requested_at is not None and row.status == Status.RUNNING:
         return CancelPending()
     if taken is not None and row.messages > taken and row.status == Status.RUNNING:
         return MessagesPending()
     return LeaseLost()
+
+
+def _left(connection: Connection, hold: Hold, seq: int, events: Sequence[NewEvent], steps: Sequence[StepWrite]) -> bool:
+    told = [{"seq": seq + n, "type": event.type, "data": event.data} for n, event in enumerate(events, start=1)]
+    kept = [{"key": step.key, "attempts": step.attempts, "status": step.status} for step in steps]
+    asked = {"run": hold.run_id, "task": hold.task_id, "fence": hold.fence}
+    traces = {"events": payloads.dumps(told), "steps": payloads.dumps(kept)}
+    return bool(connection.exec_driver_sql(_TRACES, asked | traces).scalar_one())
 
 
 def _frames(hold: Hold, seq: int, events: Sequence[NewEvent], at: datetime) -> tuple[Frame, ...]:

@@ -42,9 +42,12 @@ UPDATE runs SET pause_requested_at = NULL,
     resume_at = CASE WHEN status = 'waiting' AND waiting_reason IN ('paused', 'in_doubt') THEN now() ELSE resume_at END
 WHERE id = %(run_id)s
 """
+# Of several steps in doubt only the one the person was told of: the run asks about the others one by one.
 _DECIDE_STEPS = """
 UPDATE steps SET decision = %(decision)s::jsonb
-WHERE run_id = %(run_id)s AND status = 'started' AND effect = 'unsafe' AND decision IS NULL
+FROM tasks WHERE tasks.id = steps.task_id AND steps.run_id = %(run_id)s AND steps.status = 'started'
+  AND steps.effect = 'unsafe' AND steps.decision IS NULL
+  AND steps.key = coalesce(tasks.waiting ->> 'detail', steps.key)
 """
 _RETRY_RUN = """
 INSERT INTO runs (id, task_id, account_id, number, kind, root_id, workflow, status, priority, run_after, deadline,

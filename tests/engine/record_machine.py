@@ -250,7 +250,7 @@ class RecordMachine(RuleBasedStateMachine):
                 given.result, given.error,
             )  # fmt: skip
             self.expected.write(run, step, write.events[0].type)
-        elif not self.expected.repeated(run, hold.fence, write.seq + 1):
+        elif not self.expected.repeated(run, hold.fence, write.seq + 1, write.events[0].type):
             assert outcome is refusal, f"{held} was not refused"
             return False
         assert [frame["seq"] for frame in outcome] == [write.seq + 1]
@@ -295,7 +295,7 @@ class RecordMachine(RuleBasedStateMachine):
                 self.expected.passed(run.resume_at) or run.cancel_requested_at is not None
             )
             assert moved.due == due
-        elif not self.expected.repeated(run, hold.fence, letting_go.seq + 1):
+        elif not self.expected.repeated(run, hold.fence, letting_go.seq + 1, to.event.type):
             assert moved is refusal, f"{held} was not refused"
             return False
         assert [frame["seq"] for frame in moved.frames] == [letting_go.seq + 1]

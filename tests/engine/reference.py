@@ -132,6 +132,7 @@ class Reference:
         self.now = now
         self.lease = lease
         self.rows = Record()
+        self.wrote: dict[tuple[UUID, int], tuple[UUID, int, str]] = {}  # of holders' events: run, fence and type
 
     def task_of(self, run: Run) -> Task:
         """Return the task of a run."""
@@ -246,16 +247,21 @@ class Reference:
             return CancelPending
         return None if self.task_of(run).last_seq == seq else LeaseLost
 
-    def repeated(self, run: Run, fence: int, seq_after: int) -> bool:
-        """Say whether the newest event is one this fence wrote: the answer of a write that is sent again."""
-        return run.fence == fence and self.task_of(run).last_seq == seq_after
+    def repeated(self, run: Run, fence: int, seq_after: int, event: str) -> bool:
+        """Say whether the newest event is the one this fence wrote: the answer of a write that is sent again."""
+        newest = self.task_of(run).last_seq == seq_after
+        return newest and self.wrote.get((run.task_id, seq_after)) == (run.id, fence, event) and run.fence == fence
+
+    def _told_by_holder(self, run: Run, event: str) -> None:
+        self.tell(run, event)
+        self.wrote[run.task_id, self.task_of(run).last_seq] = (run.id, run.fence, event)
 
     def write(self, run: Run, step: Step, event: str) -> None:
         """Record a step and its event, and renew the lease. A completed step keeps its result."""
         run.lease_until = self.now + self.lease
         if step.status == "completed":
             run.crashes = 0
-        self.tell(run, event)
+        self._told_by_holder(run, event)
         recorded = self.rows.steps.get((run.id, step.key))
         if recorded is None or recorded.status != "completed":
             self.rows.steps[run.id, step.key] = step
@@ -273,7 +279,7 @@ class Reference:
         run.stopped_at = self.now if ends and run.cancel_requested_at is not None else None
         task.status, task.waiting, task.finished_at = status, run.waiting_reason, run.finished_at
         task.result, task.error = to.get("result"), to.get("error")
-        self.tell(run, event)
+        self._told_by_holder(run, event)
 
     def _resume_at(self, run: Run, asked: datetime | None) -> datetime | None:
         resumed = run.waiting_reason == "paused" and run.pause_requested_at is None
