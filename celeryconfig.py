@@ -55,6 +55,7 @@ beat_schedule = {
     "index": {"task": "maintenance.index", "schedule": 15.0},
     "forget": {"task": "maintenance.forget", "schedule": 3600.0},
     "index_graph": {"task": "maintenance.index_graph", "schedule": 15.0},
+    "index_passages": {"task": "maintenance.index_passages", "schedule": 15.0},
     "collect": {"task": "maintenance.collect", "schedule": 3600.0},
 }
 beat_scheduler = "tasks.beat:Scheduler"

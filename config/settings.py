@@ -264,6 +264,7 @@ class Settings(BaseSettings):
     sandbox_first_uid: int = Field(
         1_990_000_000, ge=1, description="A worker that is root starts sandboxes as a thousand users from this one on."
     )
+    recall: bool = Field(True, description="Index messages of sessions and artifacts; see [Patterns](patterns.md).")
     patterns_held_out: float = Field(
         0.1, ge=0, le=1, description="Share of the runs that are given no patterns, by lot, so that their worth shows."
     )

@@ -86,6 +86,7 @@ class Consumer(StrEnum):
 
     VECTORS = "vectors"
     GRAPH = "graph"
+    PASSAGES = "passages"  #: vectors of parts of messages and artifacts
 
 
 class Pattern(Base):
@@ -284,7 +285,7 @@ class GraphEdge(Base):
 class PatternOutbox(Base):
     """A row of the record that an index has to be told of; a later change of the same row takes the place of this one.
 
-    `subject` is `pattern`, `node` or `edge`. `key` is the pattern's or the node's id, or an edge's
+    `subject` is `pattern`, `node`, `edge`, `session`, `artifact` or `passage`. `key` is its id, or an edge's
     `from_id:KIND:to_id`; `op` is `put` or `delete`, which takes a node's edges with it.
     """
 

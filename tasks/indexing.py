@@ -6,6 +6,7 @@ from config.settings import get_settings
 from models.errors import Unavailable
 from tasks.celery import app
 from worker.patterns.graph.serving import serve as serve_graph
+from worker.patterns.passages.serving import serve as serve_passages
 from worker.patterns.vectors.serving import serve
 
 log = logging.getLogger(__name__)
@@ -29,4 +30,14 @@ async def index_graph() -> int:
         return await serve_graph(get_settings())
     except Unavailable:
         log.warning("database unavailable, the graph was told nothing")
+        return 0
+
+
+@app.task(name="maintenance.index_passages", expires=30, send_events=False)
+async def index_passages() -> int:
+    """Tell the index of messages and artifacts what changed, and build it where asked for; return how many changes."""
+    try:
+        return await serve_passages(get_settings())
+    except Unavailable:
+        log.warning("database unavailable, no passage was indexed")
         return 0

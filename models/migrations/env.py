@@ -13,6 +13,7 @@ import models.http_tools
 import models.indexing
 import models.memory
 import models.outbox
+import models.passages
 import models.pattern_credit
 import models.patterns
 import models.sandboxes

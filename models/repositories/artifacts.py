@@ -12,7 +12,9 @@ from sqlalchemy import Connection
 
 from models import payloads
 from models.errors import NotFound
-from models.repositories import holdings
+from models.passages import PassageKind
+from models.repositories import holdings, passages
+from models.repositories import pattern_outbox as outbox
 from models.scope import AccountScope, SystemScope
 
 _PARTS = r"regexp_replace(%(name)s || ' ' || %(title)s, '[^[:alnum:]]+', ' ', 'g')"
@@ -160,6 +162,7 @@ def insert(connection: Connection, scope: AccountScope, task_id: UUID, run_id: U
         row = {**place, **values, "preview": payloads.dumps(each.preview)}
         connection.exec_driver_sql(_HEAD, row)
         connection.exec_driver_sql(_VERSION, row)
+    outbox.tell(connection, scope, outbox.ARTIFACT, [str(each.id) for each in new])
 
 
 def latest(connection: Connection, scope: SystemScope, task_id: UUID, name: str) -> tuple[UUID, int] | None:
@@ -224,6 +227,7 @@ def delete(connection: Connection, scope: AccountScope, artifact_id: UUID) -> No
     hashes = [row[0] for row in connection.exec_driver_sql(_HASHES, asked)]
     if connection.exec_driver_sql(_DELETE, asked).first() is None:
         raise NotFound
+    passages.forget(connection, scope, PassageKind.ARTIFACT, artifact_id)
     holdings.release(connection, scope, hashes)
 
 

@@ -15,6 +15,11 @@ from models.patterns import Consumer
 from models.scope import AccountScope, SystemScope
 
 PATTERN, NODE, EDGE = "pattern", "node", "edge"
+SESSION, ARTIFACT, PASSAGE = "session", "artifact", "passage"
+#: Who follows rows of which kind; the rest is the graph's.
+FOLLOWED = {PATTERN: (Consumer.GRAPH, Consumer.VECTORS)} | dict.fromkeys(
+    (SESSION, ARTIFACT, PASSAGE), (Consumer.PASSAGES,)
+)
 PUT, DELETE = "put", "delete"
 
 # A newer change takes the place of an older one, with a new id. A claim stays: two must not be at one row at once.
@@ -77,18 +82,18 @@ class Backlog(NamedTuple):
 
 
 def tell(connection: Connection, scope: AccountScope, subject: str, keys: Collection[str], op: str = PUT) -> None:
-    """Note that rows changed, for every index.
+    """Note that rows changed, for every index that follows such rows.
 
     Args:
         connection: the transaction of the change.
         scope: the account.
-        subject: `pattern`, `node` or `edge`.
+        subject: `pattern`, `node` ...: what `models.patterns.PatternOutbox` says.
         keys: as `models.patterns.PatternOutbox` says.
         op: `put` or `delete`.
     """
     if not keys:
         return
-    consumers = [Consumer.GRAPH, Consumer.VECTORS] if subject == PATTERN else [Consumer.GRAPH]
+    consumers = FOLLOWED.get(subject, (Consumer.GRAPH,))
     changed = {"account_id": scope.account_id, "subject": subject, "keys": list(keys), "op": op}
     connection.exec_driver_sql(_TELL, {**changed, "consumers": [str(each) for each in consumers]})
 

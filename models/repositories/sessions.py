@@ -13,6 +13,9 @@ from sqlalchemy import Connection
 from models import payloads
 from models.base import new_id
 from models.errors import NotFound
+from models.passages import PassageKind
+from models.repositories import passages
+from models.repositories import pattern_outbox as outbox
 from models.scope import AccountScope, SystemScope
 
 _COLUMNS = "id, title, agent, length, created_at, updated_at"
@@ -139,6 +142,7 @@ def delete(connection: Connection, scope: AccountScope, session_id: UUID) -> Non
     asked = {"id": session_id, "account_id": scope.account_id}
     if connection.exec_driver_sql(_DELETE, asked).one_or_none() is None:
         raise NotFound
+    passages.forget(connection, scope, PassageKind.MESSAGE, session_id)
 
 
 def messages(connection: Connection, scope: AccountScope, session_id: UUID, after: int, limit: int) -> list[MessageRow]:
@@ -173,6 +177,7 @@ def append(connection: Connection, scope: SystemScope, account_id: UUID, task_id
     given = {"id": turn.session_id, "account_id": account_id, "task_id": task_id, "count": len(packed)}
     summary = {"summary": turn.summary, "summary_upto": turn.summary_upto, "upto": turn.upto}
     connection.exec_driver_sql(_APPEND, {**given, **summary, "messages": f"[{','.join(packed)}]"})
+    outbox.tell(connection, AccountScope(account_id), outbox.SESSION, [str(turn.session_id)])
 
 
 def _messages(

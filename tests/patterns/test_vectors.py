@@ -185,7 +185,8 @@ def test_each_embedder_content_and_dimension_has_its_own_collection() -> None:
     each = [("text", "p:m", 8), ("code", "p:m", 8), ("text", "p.m", 8), ("text", "p:m", 9), ("text", "x" * 300, 4000)]
     names = {Space(Content(content), embedder, size).name for content, embedder, size in each}
     assert len(names) == len(each) and all(len(name) <= 46 for name in names)
-    assert base.DIMENSIONS == {Content.TEXT: 1536, Content.CODE: 768, Content.MULTIMODAL: 512}
+    usual = {Content.TEXT: 1536, Content.CODE: 768, Content.MULTIMODAL: 512, Content.PASSAGES: 1536}
+    assert usual == base.DIMENSIONS
 
 
 @pytest.mark.parametrize("dimension", [1536, 3072])

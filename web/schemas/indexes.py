@@ -15,7 +15,7 @@ from models.repositories.pattern_outbox import Backlog
 class IndexPath(BaseModel):
     """Which index."""
 
-    index: Consumer = Field(description="`vectors`, or `graph`.")
+    index: Consumer = Field(description="`vectors`, `graph`, or `passages`.")
 
 
 class IndexBuild(BaseModel):

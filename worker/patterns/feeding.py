@@ -40,10 +40,10 @@ class Follower(Protocol):
         """
 
 
-async def drain(database: Database, follower: Follower) -> int:
+async def drain(database: Database, follower: Follower, limit: int = BATCH) -> int:
     """Carry out what waits for an index, until nothing does or it fails; returns how many entries were carried out."""
     carried = 0
-    while entries := await _off_loop(database, partial(outbox.claim, consumer=follower.consumer, limit=BATCH)):
+    while entries := await _off_loop(database, partial(outbox.claim, consumer=follower.consumer, limit=limit)):
         by_account: defaultdict[UUID, list[outbox.Entry]] = defaultdict(list)
         for entry in entries:
             by_account[entry.account_id].append(entry)

@@ -20,7 +20,7 @@ def patterns() -> None:
 
 
 @patterns.command()
-@click.option("--index", type=click.Choice(["vectors", "graph"]), default="vectors", show_default=True)
+@click.option("--index", type=click.Choice(["vectors", "graph", "passages"]), default="vectors", show_default=True)
 @click.option("--no-wait", is_flag=True, help="Only ask for it.")
 @as_json
 @pass_session

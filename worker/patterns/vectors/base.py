@@ -24,10 +24,13 @@ class Content(StrEnum):
     TEXT = "text"
     CODE = "code"
     MULTIMODAL = "multimodal"
+    PASSAGES = "passages"  # text, too, but far more of it than there are patterns: neither is sought among the other
 
 
 #: Numbers in a vector where the embedder leaves the choice; others have their own.
-DIMENSIONS: Mapping[Content, int] = {Content.TEXT: 1536, Content.CODE: 768, Content.MULTIMODAL: 512}
+DIMENSIONS: Mapping[Content, int] = {
+    Content.TEXT: 1536, Content.CODE: 768, Content.MULTIMODAL: 512, Content.PASSAGES: 1536
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
