@@ -93,6 +93,7 @@ def _introduce(stack: Stack) -> Mapping[str, str]:
 
 def _print_urls(client_env: Mapping[str, str], stack: Stack) -> None:
     say(f"""
+  Page    {client_env["UMBEL_URL"]}/      tasks live, with the key below
   API     {client_env["UMBEL_URL"]}/v1      page of its operations: {client_env["UMBEL_URL"]}/docs
   Flower  {client_env["UMBEL_FLOWER_URL"]}
   MCP     {mcp_url(stack.settings)}

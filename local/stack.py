@@ -26,7 +26,7 @@ from local.supervision import Supervisor
 from local.vault import Vault
 
 Report = Callable[[str], None]
-START_WITHIN_S = 90
+START_WITHIN_S = 180  # a busy small machine takes its time; a process that keeps ending is noticed earlier
 TRIES = 3
 
 

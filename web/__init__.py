@@ -4,7 +4,7 @@ from flask import Flask
 from flask_openapi3.openapi import OpenAPI
 
 from config.settings import Settings, get_settings
-from web import auth, docs, errors, health, requests
+from web import auth, docs, errors, health, page, requests
 from web.api import (
     agents,
     approvals,
@@ -82,6 +82,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for module in APIS:
         app.register_api(module.api)
     app.register_blueprint(streams.blueprint)
+    app.register_blueprint(page.blueprint)
     docs.init_app(app)
     app.cli.add_command(keys_cli)
     app.cli.add_command(secrets_cli)

@@ -25,6 +25,8 @@ OPEN = frozenset(
         "health.readyz",
         "docs.openapi",
         "docs.page",
+        "page.home",
+        "page.static",
         "swagger.swagger",
         "swagger.static",
     }

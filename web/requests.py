@@ -28,7 +28,10 @@ _PAGE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; frame-ancestors 'none'"
 )
-_PAGE = [*_SAFE, ("Content-Security-Policy", _PAGE_POLICY)]
+_DOCS = [*_SAFE, ("Content-Security-Policy", _PAGE_POLICY)]
+# Our own page carries nothing inline, and sends what is typed nowhere but by its script.
+_OWN_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_PAGE = [*_SAFE, ("Content-Security-Policy", _OWN_POLICY)]
 
 log = logging.getLogger("umbel.access")
 
@@ -80,7 +83,8 @@ def _with_safe_headers(application: Callable[..., Iterable[bytes]]) -> Callable[
     """Add the constant headers below Flask, where it costs next to nothing."""
 
     def call(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        constant = _PAGE if environ.get("PATH_INFO", "").startswith("/docs") else _API
+        path = environ.get("PATH_INFO", "")
+        constant = _API if path.startswith("/v1/") else _constant(path)
 
         def start_with_headers(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             return start(status, headers + constant, *rest)
@@ -88,3 +92,9 @@ def _with_safe_headers(application: Callable[..., Iterable[bytes]]) -> Callable[
         return application(environ, start_with_headers)
 
     return call
+
+
+def _constant(path: str) -> list[tuple[str, str]]:
+    if path.startswith("/docs"):
+        return _DOCS
+    return _PAGE if path == "/" or path.startswith("/page/") else _API
