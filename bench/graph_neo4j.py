@@ -36,7 +36,7 @@ def some_neo4j(plan: Plan, report: Report) -> Iterator[dict[str, Any]]:
         if plan.scale >= 1 and not Settings(environment="development").neo4j_url:
             try:
                 url = stack.enter_context(neo4j_server(ROOMY, PAGE_CACHE_MB))
-                named = {"neo4j_url": url, "neo4j_password": SecretStr(PASSWORD), "graph_timeout_s": 60}
+                named = {"neo4j_url": url, "neo4j_password": SecretStr(PASSWORD), "graph_timeout_s": 600}
             except Unobtainable as reason:
                 report.notes.append(f"no Neo4j: {reason}")
         yield named

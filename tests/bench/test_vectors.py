@@ -12,3 +12,7 @@ def test_a_small_round_finds_the_true_nearest_of_each_account(database: Database
     assert report.median(vectors.OURS, "recall") > 0.9
     assert report.median(vectors.OURS, "p50 ms") > 0
     assert report.goals[0].what == "p50 over the masked scan's"
+    vectors._grown(report, database, vectors.crowd(400, 10, 1))
+    grown = report.grown(vectors.OURS, f"{vectors.OURS}, 10 times as many")
+    assert grown.keys() >= {"p50 ms", "p99 ms", "cpu ms", "MB", "peak MB", "load s", "index s"}
+    assert grown["MB"] > 1
