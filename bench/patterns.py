@@ -5,7 +5,7 @@ learned from; some of what is learned is wrong, as where a run was taken for a s
 retrieval alone: the share of the right tools among the three. No model is asked.
 
 Runs are rows of the record; learning, admission, search, graph, choice and credit are the product's own, and so are the
-embedders. A second part plays a population of patterns whose worth is known: `bench.pattern_population`.
+embedders.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import SecretStr
 
-from bench.pattern_population import populations
 from bench.pattern_runs import WAYS, Remembered, Stage, wrong
 from bench.pattern_streams import Stream, Turn, bfcl, generated
 from bench.report import Report
@@ -164,7 +163,6 @@ def run(plan: Plan) -> Report:
     report = Report("patterns", "the share of the right tools among three, from patterns retrieved")
     report.notes.append("a share of what is learned is false: a run that was taken for a success with other tools")
     report.notes.append("low and high: where 95 % of the differences lie if the turns are drawn again")
-    populations(plan, report)
     with _record() as database:
         asyncio.run(_streams(plan, report, database))
     return report
