@@ -18,6 +18,8 @@ from models.scope import AccountScope, SystemScope
 
 #: pgvector's HNSW takes `vector` up to 2,000 numbers and `halfvec` up to 4,000.
 WHOLE_MAX, HALF_MAX = 2000, 4000
+#: Nodes of the index that are kept in sight, at least: with half as many one of twenty of the five nearest is missed.
+LEAST_EFFORT = 128
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # Only a superuser may create the extension, and whoever owns the database the schema; else the answer is no. Before 0.8
 # an index gave up once it had looked at a few, whatever the filter.
@@ -191,7 +193,7 @@ def near(
         NotFound: there is no collection of this name.
     """
     values = {**where._asdict(), "account_id": str(scope.account_id), "vector": vector, "limit": limit}
-    names = {"name": _checked(name), "type": _kind_of(dimension), "effort": min(max(4 * limit, 64), 1000)}
+    names = {"name": _checked(name), "type": _kind_of(dimension), "effort": min(max(4 * limit, LEAST_EFFORT), 1000)}
     with _missing():
         rows = _found(connection, _NEAR.format(**names), values)
         return rows if len(rows) == limit else _found(connection, _EXACT.format(**names), values)

@@ -20,6 +20,8 @@ from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, FoundBy, diver
 
 #: Looked at for each one that is wanted: some name tools the run does not have.
 AHEAD = 3
+#: Looked at besides those that are wanted, for the few that turn out not to apply for another reason.
+SPARE = 6
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +108,16 @@ class Retrieval:
         found = await self._found(scope, question, told) if question.text.strip() else []
         if self._relations is not None and found:
             related = self._relations.refine
-            refined = await self._asked(self._relations.name, lambda: related(scope, question, found), told)
+            asked = promising(found, question)
+            refined = await self._asked(self._relations.name, lambda: related(scope, question, asked), told)
             found = found if refined is None else refined
         return choose(told, found, question)
 
     async def _found(self, scope: AccountScope, question: Question, told: Retrieved) -> list[Found]:
+        most = FOUND_MAX + SPARE if question.tools is None else FOUND_MAX * AHEAD
         for source in self._sources:
             find = source.find
-            found = await self._asked(source.name, lambda: find(scope, question, FOUND_MAX * AHEAD), told)  # noqa: B023
+            found = await self._asked(source.name, lambda: find(scope, question, most), told)  # noqa: B023
             if found:  # an index that has nothing may only not have followed the record yet
                 return found
         return []
@@ -142,6 +146,12 @@ def choose(told: Retrieved, found: Collection[Found], question: Question) -> Ret
     told.by, told.embedder = next(((each.by, each.embedder) for each in found if each.by != FoundBy.GRAPH), ("", ""))
     told.given = within(diverse(fitting, question.count), question.tokens, lambda each: entry(1, each))
     return told
+
+
+def promising(found: Sequence[Found], question: Question) -> list[Found]:
+    """Return those it is worth asking the graph about: an error that was met may bring the last to the front."""
+    fitting = [each for each in found if _fits(each, question)]
+    return fitting if question.errors else fitting[: FOUND_MAX + SPARE]
 
 
 def applicable(found: Collection[Found], question: Question, most: int) -> list[Found]:

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from itertools import islice, pairwise
 
 from models.patterns import EdgeKind, NodeKind
@@ -160,8 +161,9 @@ async def alike(
     """
     walk = await store.walk(scope, nodes, Reach(depth=2, kinds=kinds, fan=100, most=2000))
     near, names = _neighbours(walk.edges), {node.id: node for node in walk.nodes}
-    found = [_likeness(node, near, names) for node in walk.nodes if node.kind == kind and node.depth == 2]
-    return sorted(found, key=lambda each: (-each.score, -each.node.id))[:limit]
+    found = ((node, _shares(node, near, names)) for node in walk.nodes if node.kind == kind and node.depth == 2)
+    scored = nlargest(limit, ((sum(shares.values()), node.id, node, shares) for node, shares in found))
+    return [_likeness(score, node, shares, names) for score, _, node, shares in scored]
 
 
 def _neighbours(edges: Iterable[EdgeTaken]) -> dict[int, dict[int, EdgeTaken]]:
@@ -173,10 +175,14 @@ def _neighbours(edges: Iterable[EdgeTaken]) -> dict[int, dict[int, EdgeTaken]]:
     return near
 
 
-def _likeness(node: NodeMet, near: dict[int, dict[int, EdgeTaken]], names: dict[int, NodeMet]) -> Alike:
-    shares = {id: 1 / math.log2(len(near[id])) for id in near[node.id] if names[id].depth == 1}
+def _shares(node: NodeMet, near: dict[int, dict[int, EdgeTaken]], names: dict[int, NodeMet]) -> dict[int, float]:
+    """Return what each neighbour in common counts."""
+    return {id: 1 / math.log2(len(near[id])) for id in near[node.id] if names[id].depth == 1}
+
+
+def _likeness(score: float, node: NodeMet, shares: dict[int, float], names: dict[int, NodeMet]) -> Alike:
     order = sorted(shares, key=lambda id: (-shares[id], id))
-    return Alike(node, sum(shares.values()), tuple(names[id].place for id in order))
+    return Alike(node, score, tuple(names[id].place for id in order))
 
 
 async def paths(
