@@ -5,6 +5,7 @@ import logging
 from config.settings import get_settings
 from models.errors import Unavailable
 from tasks.celery import app
+from worker.patterns import bank
 from worker.patterns.graph.serving import serve as serve_graph
 from worker.patterns.passages.serving import serve as serve_passages
 from worker.patterns.vectors.serving import serve
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 async def index() -> int:
     """Tell the index what changed, and build it anew where that was asked for; return how many changes there were."""
     try:
-        return await serve(get_settings())
+        return await serve(get_settings(), bank.bank().database)
     except Unavailable:
         log.warning("database unavailable, nothing indexed")
         return 0
@@ -27,7 +28,7 @@ async def index() -> int:
 async def index_graph() -> int:
     """Tell the graph's store what changed, and build it anew where that was asked for; return how many changes."""
     try:
-        return await serve_graph(get_settings())
+        return await serve_graph(get_settings(), bank.bank().database)
     except Unavailable:
         log.warning("database unavailable, the graph was told nothing")
         return 0

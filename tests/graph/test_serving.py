@@ -14,6 +14,7 @@ from models.repositories.index_builds import Build
 from tasks import indexing
 from tests.graph.conftest import Facts, node
 from tests.graph.test_faults import NOWHERE
+from worker.patterns import bank
 from worker.patterns.building import INDEXING
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.neo4j import Neo4jGraph
@@ -48,7 +49,7 @@ def write(facts: Facts) -> None:
 async def test_the_record_is_told_nothing_and_built_at_once(facts: Facts, settings: Settings) -> None:
     write(facts)
     facts.database.run(lambda connection: index_builds.ask(connection, INDEXING, Consumer.GRAPH))
-    assert await serve(settings) == 0
+    assert await serve(settings, facts.database) == 0
     assert not waits(facts.database)
     built = newest(facts.database)
     assert built
@@ -74,7 +75,7 @@ async def test_a_store_that_was_never_built_is_built_when_first_seen(facts: Fact
 async def test_a_store_that_is_down_leaves_everything_waiting(facts: Facts, settings: Settings) -> None:
     write(facts)
     apart = settings.model_copy(update={"neo4j_url": NOWHERE})
-    assert await serve(apart) == 0
+    assert await serve(apart, facts.database) == 0
     assert waits(facts.database)
     assert newest(facts.database) is None
 
@@ -88,4 +89,5 @@ async def test_beat_s_reminder_is_carried_out_without_the_database_too(
     write(facts)
     monkeypatch.setattr(indexing, "get_settings", given)
     assert await indexing.index_graph() == 0
+    await bank.close()
     assert not waits(facts.database)

@@ -17,7 +17,7 @@ from models.patterns import Consumer, PatternKind
 from models.repositories import accounts, index_builds, pattern_outbox, patterns, tasks
 from models.scope import OPERATIONS, AccountScope
 from tasks import indexing
-from worker.patterns import feeding
+from worker.patterns import bank, feeding
 from worker.patterns.building import INDEXING
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.embedders.lexical import LexicalEmbedder
@@ -309,6 +309,8 @@ async def test_a_reminder_indexes_what_waits_and_builds_for_another_embedder(
     await indexing.index()
     assert run(lambda c: c.execute(text("SELECT count(*) FROM index_builds")).scalar_one()) == 2
     away = ours.model_copy(update={"database_url": SecretStr("postgresql://u:p@127.0.0.1:1/x")})
-    monkeypatch.setattr(indexing, "get_settings", lambda: away)
+    await bank.close()
+    monkeypatch.setattr(bank, "get_settings", lambda: away)
     assert await indexing.index() == 0
+    await bank.close()
     await opened.store.drop(space)

@@ -24,8 +24,9 @@ from worker.patterns.sources import ByLikeness, ByWords, known
 from worker.patterns.vectors.index import Vectors
 from worker.patterns.vectors.opening import open_vectors
 
-#: Connections of its own, so that looking up never waits for what runs write, nor the other way round.
-CONNECTIONS = 4
+#: Connections of its own, so that looking up never waits for what runs write, nor the other way round. Indexing takes
+#: two of them at most, for as long as a build of an index lasts.
+CONNECTIONS = 6
 
 
 class Bank:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from config.settings import Settings
-from models.database import Database, connect
+from models.database import Database
 from models.errors import Unavailable
 from models.indexing import BuildState
 from models.patterns import Consumer
@@ -114,26 +114,27 @@ async def _telling(building: Building) -> AsyncIterator[None]:
 
 
 async def reminded(
-    settings: Settings, wanted: Callable[..., bool], bring_up: Callable[[Settings, Database], Awaitable[int]]
+    settings: Settings,
+    database: Database,
+    wanted: Callable[..., bool],
+    bring_up: Callable[[Settings, Database], Awaitable[int]],
 ) -> int:
     """Bring an index up to date if that is wanted; returns how many changes it was told. What can't be done now waits.
 
     Args:
-        settings: say where the record is, and go to `bring_up`.
+        settings: go to `bring_up`.
+        database: the record, over connections that are there already: reminders come every few seconds.
         wanted: says by a connection whether there is anything to do.
         bring_up: does it.
 
     Raises:
         models.errors.Unavailable: PostgreSQL can't be reached.
     """
-    database = connect(settings, pool_size=2, application="umbel-indexing")
     try:
         if await run(database, wanted):
             return await bring_up(settings, database)
     except WorkerError as error:
         log.warning("an index waits", extra={"reason": error.code})
-    finally:
-        await asyncio.to_thread(database.close)
     return 0
 
 

@@ -18,13 +18,13 @@ from worker.patterns.graph.following import GraphFollower, reindex
 from worker.patterns.graph.opening import open_graph
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, database: Database) -> int:
     """Bring the graph up to date; returns how many changes its store was told. What can't be done now waits.
 
     Raises:
         models.errors.Unavailable: PostgreSQL can't be reached.
     """
-    return await reminded(settings, partial(_wanted, apart=bool(settings.neo4j_url)), _bring_up)
+    return await reminded(settings, database, partial(_wanted, apart=bool(settings.neo4j_url)), _bring_up)
 
 
 def _wanted(connection: Any, apart: bool) -> bool:
