@@ -18,6 +18,7 @@ from worker.patterns.crediting import credit, judge
 from worker.patterns.definitions import defined
 from worker.patterns.facts import Known, facts_of
 from worker.patterns.lessons import Taught, agent_of, taught_by
+from worker.patterns.stages import calls_of_stages, stages_of
 from worker.patterns.trace import Call, calls_of
 from worker.patterns.verdict import Verdict, opinion_of, verdict_of
 
@@ -90,7 +91,7 @@ def synthetic(run: RunTold) -> bool:
 
 
 def _understood(run: RunTold, steps: Sequence[StepTold]) -> _Read:
-    calls, tools = calls_of(steps), defined(steps)
+    calls, tools = [*calls_of(steps), *calls_of_stages(run, steps)], defined(steps) | stages_of(run)
     verdict = verdict_of(run, steps, calls)
     had = {call.tool for call in calls} | set(_given(run))
     chosen = {name: tool for name, tool in tools.items() if name in had}

@@ -8,6 +8,7 @@ from typing import Any
 from models.patterns import Verifier
 from models.repositories.lessons import RunTold, StepTold
 from models.tasks import Status, StepStatus
+from worker.patterns.stages import tests_of
 from worker.patterns.trace import EXIT_NONZERO, RUNS, Call, Ended
 
 #: Kind of a step by which a workflow records a check of its own: `{"verifier": one of Verifier, "passed": bool}`.
@@ -41,7 +42,7 @@ def verdict_of(run: RunTold, steps: Sequence[StepTold], calls: Sequence[Call]) -
     if opinion is not None:
         accepted = opinion == "accepted"
         return Verdict(Verifier.PERSON if accepted else None, success=accepted, refuted=not accepted)
-    checks = dict([*_schema(run), *_linted(run), *_tested(run), *_sandbox(calls), *_recorded(steps)])
+    checks = dict([*_schema(run), *_linted(run), *_tested(run), *_patched(run), *_sandbox(calls), *_recorded(steps)])
     refuted = not all(checks.values())
     passed = [each for each in Verifier if checks.get(each)]
     best = passed[0] if passed and not refuted else None
@@ -75,6 +76,19 @@ def _tested(run: RunTold) -> Checks:
     tests = run.result.get("tests") if isinstance(run.result, dict) else None
     if isinstance(tests, dict) and isinstance(tests.get("passed"), int):
         yield Verifier.TESTS, tests["passed"] > 0 and not tests.get("failed")
+
+
+def _patched(run: RunTold) -> Checks:
+    """What linters and the given tests said of a `patch`; what nobody looked at says nothing."""
+    report = run.result.get("report") if isinstance(run.result, dict) else None
+    if not isinstance(report, dict):
+        return
+    lint = {each.get("lint") for each in report.get("verified") or () if isinstance(each, dict)} - {"unchecked"}
+    if lint:
+        yield Verifier.LINTER, lint == {"no_worse"}
+    tests = report.get("tests")
+    if isinstance(tests, dict) and isinstance(tests.get("cases"), list):
+        yield Verifier.TESTS, tests_of(tests) is None
 
 
 def _sandbox(calls: Sequence[Call]) -> Checks:

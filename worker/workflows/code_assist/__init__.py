@@ -11,5 +11,6 @@ CODE_ASSIST = Workflow(
     input_model=CodeAssistInput,
     output_model=CodeAssistResult,
     run="worker.workflows.code_assist.run:run",
+    learns=True,
     traits=traits,
 )
