@@ -40,7 +40,7 @@ class Verifier(StrEnum):
     PERSON = "person"  #: accepted its result, or approved what it did
     TESTS = "tests"
     LINTER = "linter"
-    EXIT_CODE = "exit_code"  #: the last command in its sandbox ended with 0
+    EXIT_CODE = "exit_code"  #: a command the workflow itself chose ended with 0
     SCHEMA = "schema"  #: the result has the shape the task asked for
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from models.patterns import PatternKind, Verifier
 from models.repositories.lessons import RunTold, StepTold
+from worker.patterns.commands import check_of
 from worker.patterns.definitions import define, defined, definition_hash, toolset_hash
 from worker.patterns.facts import Known, facts_of
 from worker.patterns.lessons import Taught, taught_by
@@ -227,13 +228,21 @@ def exited(tool: str, **arguments: Any) -> Call:
          Verdict(Verifier.PERSON, success=True, refuted=False)),
         ({"decision": {"verdict": "rejected"}}, [ok("run_shell", PASSED)], [],
          Verdict(None, success=False, refuted=True)),
-        ({}, [ok("run_python", PASSED)], [], Verdict(Verifier.EXIT_CODE, success=True, refuted=False)),
+        ({}, [ok("run_python", PASSED)], [], Verdict(None, success=True, refuted=False)),
         ({}, [ok("run_python", PASSED), exited("run_python")], [], Verdict(None, success=True, refuted=True)),
-        ({}, [exited("run_shell", command="pytest -q"), ok("run_shell", PASSED, command="python -m pytest")], [],
-         Verdict(Verifier.TESTS, success=True, refuted=False)),
+        ({}, [exited("run_shell", command="pytest -q"), ok("write_file"), ok("run_shell", PASSED, command="pytest -q")],
+         [], Verdict(Verifier.TESTS, success=True, refuted=False)),
+        ({}, [exited("run_shell", command="pytest -q"), ok("run_shell", PASSED, command="pytest -q")], [],
+         Verdict(None, success=True, refuted=False)),
+        ({}, [exited("run_shell", command="pytest -q"), ok("write_file"), ok("run_shell", PASSED, command="pytest a")],
+         [], Verdict(None, success=True, refuted=False)),
+        ({}, [exited("run_shell", command="false"), ok("write_file"), ok("run_shell", PASSED, command="false")], [],
+         Verdict(None, success=True, refuted=False)),
         ({}, [exited("run_shell", command="cargo test"), ok("run_shell", PASSED, command="ls")], [],
          Verdict(None, success=False, refuted=True)),
-        ({}, [ok("run_shell", PASSED, command="ruff check .")], [],
+        ({}, [ok("run_shell", PASSED, command="ruff check .")], [], Verdict(None, success=True, refuted=False)),
+        ({}, [exited("run_shell", command="ruff check ."), ok("run_shell", PASSED, command="sed -i s/a/b/ a.py"),
+              ok("run_shell", PASSED, command="ruff check .")], [],
          Verdict(Verifier.LINTER, success=True, refuted=False)),
         ({"result": {"type": "lint_fix", "diagnostics": []}}, [], [],
          Verdict(Verifier.LINTER, success=True, refuted=False)),
@@ -245,6 +254,8 @@ def exited(tool: str, **arguments: Any) -> Call:
          Verdict(Verifier.SCHEMA, success=True, refuted=False)),
         ({}, [], [step("verify:1", {"verifier": "tests", "passed": True}, "verify")],
          Verdict(Verifier.TESTS, success=True, refuted=False)),
+        ({}, [], [step("verify:1", {"verifier": "exit_code", "passed": True}, "verify")],
+         Verdict(Verifier.EXIT_CODE, success=True, refuted=False)),
         ({}, [], [step("verify:1", {"verifier": "the model", "passed": True}, "verify")],
          Verdict(None, success=True, refuted=False)),
     ],
@@ -253,6 +264,24 @@ def test_who_says_that_a_run_went_well(
     told: dict[str, Any], calls: list[Call], steps: list[StepTold], verdict: Verdict
 ) -> None:
     assert verdict_of(run(**told), steps, calls) == verdict
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("pytest -n 2 -k pay", Verifier.TESTS), ("CI=1 uv run python -m pytest -x tests", Verifier.TESTS),
+        ("npm run test", Verifier.TESTS), ("go test ./...", Verifier.TESTS), ("python -m unittest", Verifier.TESTS),
+        ("ruff check .", Verifier.LINTER), ("npx eslint src", Verifier.LINTER), ("cargo clippy", Verifier.LINTER),
+        ("mypy", Verifier.LINTER),
+        ("true", None), ("", None), ("python", None), ("npm", None), ("make", None), ("exit 0", None),
+        ("echo pytest", None), ("pytest || true", None), ("pytest; true", None), ("true # pytest", None),
+        ("pytest --version", None), ("ruff check --exit-zero .", None), ("ruff format .", None), ("make -n test", None),
+        ("make test -i", None), ("ruff .", None),
+        ("pytest 'unclosed", None), ("npm test\ntrue", None), ("pytest --collect-only", None), ("$(pytest)", None),
+    ],
+)  # fmt: skip
+def test_only_a_test_runner_or_a_linter_by_itself_is_a_check(command: str, kind: Verifier | None) -> None:
+    assert check_of(command) is kind
 
 
 # Definitions

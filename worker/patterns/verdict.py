@@ -1,22 +1,18 @@
 """Who says that a run went well: a person, tests, a linter, an exit code, a schema. Never the model itself."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from models.patterns import Verifier
 from models.repositories.lessons import RunTold, StepTold
 from models.tasks import Status, StepStatus
+from worker.patterns.commands import check_of
 from worker.patterns.stages import tests_of
 from worker.patterns.trace import EXIT_NONZERO, RUNS, Call, Ended
 
 #: Kind of a step by which a workflow records a check of its own: `{"verifier": one of Verifier, "passed": bool}`.
 VERIFY = "verify"
-_TESTS = re.compile(
-    r"\b(pytest|unittest|tox|nox|(npm|yarn|pnpm|make|go|cargo|mvn|gradle) (run )?test|jest|vitest|rspec)\b"
-)
-_LINTERS = re.compile(r"\b(ruff( check)?|flake8|pylint|mypy|pyright|eslint|tsc|clippy|golangci-lint|shellcheck)\b")
+_CHECKS = frozenset({Verifier.TESTS, Verifier.LINTER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +88,39 @@ def _patched(run: RunTold) -> Checks:
 
 
 def _sandbox(calls: Sequence[Call]) -> Checks:
-    last: bool | None = None
+    """What commands the model chose say: one that fails refutes; one that passes verifies if it failed before."""
+    seen: dict[Verifier, _Check] = {}
     for call in calls:
         if call.tool in RUNS and (call.ended is Ended.OK or call.error == EXIT_NONZERO):
-            last = call.ended is Ended.OK
-            kind = _kind(call.arguments)
-            if kind is not None:
-                yield kind, last
-    if last is not None:
-        yield Verifier.EXIT_CODE, last
+            command = str(call.arguments.get("command", "")).strip()
+            kind = check_of(command) or Verifier.EXIT_CODE
+            seen.setdefault(kind, _Check()).ran(command, passed=call.ended is Ended.OK)
+            if kind is not Verifier.EXIT_CODE:
+                continue
+        if call.ended is Ended.OK:
+            for check in seen.values():
+                check.worked()
+    yield from ((kind, check.passed) for kind, check in seen.items() if not check.passed)
+    yield from ((kind, True) for kind, check in seen.items() if check.passed and check.turned and kind in _CHECKS)
 
 
-def _kind(arguments: Mapping[str, Any]) -> Verifier | None:
-    command = str(arguments.get("command", ""))
-    if _TESTS.search(command):
-        return Verifier.TESTS
-    return Verifier.LINTER if _LINTERS.search(command) else None
+@dataclass(slots=True)
+class _Check:
+    """How the commands of one kind went: whether the last passed, and whether one did that had failed before work."""
+
+    passed: bool = True
+    turned: bool = False
+    _failed: set[str] = field(default_factory=set)
+    _worked_on: set[str] = field(default_factory=set)
+
+    def ran(self, command: str, *, passed: bool) -> None:
+        self.passed = passed
+        self.turned = self.turned or (passed and command in self._worked_on)
+        if not passed:
+            self._failed.add(command)
+
+    def worked(self) -> None:
+        self._worked_on |= self._failed
 
 
 def _recorded(steps: Sequence[StepTold]) -> Checks:
