@@ -24,13 +24,14 @@ MEET_S = 120.0
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: for which task, its which answer, and what that says and costs."""
+    """One request: for which task, its which answer, what that says and costs, and what was `said` after the script."""
 
     task: str
     step: int
     answer: str | list[dict[str, Any]]
     meet: int
     input_tokens: int
+    said: list[str]
 
     @property
     def key(self) -> str:
@@ -59,14 +60,15 @@ def read(body: dict[str, Any]) -> Asked:
         LookupError, ValueError: it is none of those this model was made for.
     """
     messages = body["messages"]
-    script = json.loads(next(each["content"] for each in messages if each["role"] == "user"))
+    told_first, *said = [each["content"] for each in messages if each["role"] == "user"]
+    script = json.loads(told_first)
     step = 1 + sum(each["role"] == "assistant" for each in messages)
     answer = script["answers"][step - 1]
     if isinstance(answer, str):
         told = " ".join(each["content"] for each in messages if each["role"] == "tool")
         answer = answer.replace("{told}", told)
     meet = int(script.get("meet", 0)) if step == 1 else 0
-    return Asked(str(script["task"]), step, answer, meet, 10 + 7 * len(messages))
+    return Asked(str(script["task"]), step, answer, meet, 10 + 7 * len(messages), said)
 
 
 def _words(text: str) -> Iterator[dict[str, Any]]:
@@ -108,7 +110,7 @@ class Model:
     def _note(self, asked: Asked) -> None:
         times = self._times[asked.key] = self._times.get(asked.key, 0) + 1
         line = {"at": time.time(), "key": asked.key, "task": asked.task, "behave": "model", "good": True}
-        line["step"] = f"model:{asked.step}"
+        line |= {"step": f"model:{asked.step}", "said": asked.said}
         line |= {"charge": times, "fresh": times == 1, "in_flight": self._now}
         self._write(line | {"input": asked.input_tokens, "output": asked.output_tokens})
 

@@ -78,6 +78,46 @@ def model(servers: Rig) -> Iterator[ProviderProcess]:
     provider.close()
 
 
+class Talk:
+    """A conversation of two tasks: an agent is told something as it works on the first, and may hand on two pieces."""
+
+    def __init__(self, client: Umbel, name: str, *, hands_on: bool) -> None:
+        self.client, self.name = client, name
+        self.session = client.sessions.create(name).id
+        self.pieces = ["waited", "detached"] if hands_on else []
+        handed_on = [self._hand_on(f"{name}-{kind}", wait=kind == "waited") for kind in self.pieces]
+        answers = [*([handed_on] if hands_on else []), f"first {name}", f"second {name}"]
+        script = {"task": name, "answers": answers}
+        self.first = self._submit(json.dumps(script))
+        client.steer(self.first.id, f"hurry {name}")
+
+    @staticmethod
+    def _hand_on(name: str, *, wait: bool) -> dict[str, Any]:
+        prompt = json.dumps({"task": name, "answers": ["helped"]})
+        return call("spawn_task", workflow="agent", input={"prompt": prompt, "model": MODEL}, wait=wait)
+
+    def _submit(self, prompt: str) -> Any:
+        given = {"prompt": prompt, "model": MODEL, "tools": ["spawn_task"], "session": self.session}
+        return self.client.submit("agent", given)
+
+    def go_on(self) -> Any:
+        """Say something more; return the second task."""
+        return self._submit(f"more {self.name}")
+
+    def heard(self) -> dict[str, list[str]]:
+        """What each call of the model must have been told after the script, by the key it is paid under."""
+        first, second = [f"hurry {self.name}"], [f"hurry {self.name}", f"more {self.name}"]
+        said = [first, first, second] if self.pieces else [first, second]
+        calls = {f"{self.name}:model:{number}": heard for number, heard in enumerate(said, start=1)}
+        return calls | {f"{self.name}-{kind}:model:1": [] for kind in self.pieces}
+
+    def texts(self) -> list[str]:
+        """All the conversation's messages, in order."""
+        messages = list(self.client.sessions.messages(self.session))
+        assert [each.number for each in messages] == list(range(1, len(messages) + 1))
+        return [each.text for each in messages]
+
+
 class Stream:
     """An agent task whose first answer is held back until `meet` others are in flight, then calls a tool twice."""
 

@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from umbel_client import Umbel
@@ -12,7 +12,7 @@ from umbel_client.errors import Conflict
 from chaos.provider import MODEL, ProviderProcess
 from local.nursery import Child
 from local.rig import Rig, until
-from tests.acceptance.agents import Stream, Work, call, calls, lessons_of, model, steps_of
+from tests.acceptance.agents import Stream, Talk, Work, call, calls, lessons_of, model, steps_of
 from worker.crash import Point
 
 __all__ = ["model"]
@@ -134,6 +134,75 @@ def test_an_http_tool_whose_worker_is_killed_is_called_again_under_the_same_key_
     everything = [json.dumps(frame.raw) for frame in client.events(task.id)] + [str(step) for step in steps.values()]
     everything += [path.read_text() for path in stack.home.logs.iterdir()]
     assert not [each for each in everything if secret in each]
+
+
+class Kill(NamedTuple):
+    """When a worker of one slot is killed, at which point, and whether the conversation hands pieces of work on."""
+
+    when: str
+    point: str
+    hands_on: bool = False
+
+
+#: The first is alone and may recover runs; the last leaves one to start that is new to the workers after it.
+TALK_KILLS = [
+    Kill("the end of a piece was told", f"{Point.AFTER_RESULT}:8", hands_on=True),
+    Kill("a message was taken", f"{Point.AFTER_RESULT}:2"),
+    Kill("the turn is being added", f"{Point.BEFORE_FINISH}:1"),
+    Kill("the turn was added", f"{Point.AFTER_FINISH}:1"),
+    Kill("a piece was handed on", f"{Point.AFTER_RESULT}:4", hands_on=True),
+]
+#: How often a first task passes each point, for the longer form: there a worker may be killed as it recovers another.
+TALK_PASSES = {
+    Point.BEFORE_CLAIM: 4, Point.AFTER_CLAIM: 4, Point.BEFORE_START: 9, Point.AFTER_START: 5, Point.AFTER_CALL: 5,
+    Point.AFTER_RESULT: 9, Point.BEFORE_FINISH: 4, Point.AFTER_FINISH: 4,
+}  # fmt: skip
+if EVERY:
+    places = [f"{point}:{number + 1}" for point, most in TALK_PASSES.items() for number in range(most)]
+    TALK_KILLS = [Kill(place, place, hands_on=True) for place in places]
+
+
+def test_whenever_its_worker_is_killed_a_conversation_loses_no_word_and_has_none_twice(
+    stack: Rig, client: Umbel, model: ProviderProcess
+) -> None:
+    talks = []
+    for number, (when, point, hands_on) in enumerate(TALK_KILLS):
+        talks.append(Talk(client, f"talk-{number}", hands_on=hands_on))
+        queues = "interactive,recovery" if EVERY or number == 0 else "interactive"
+        doom = {"UMBEL_CRASH_POINT": point, **model.declared()}
+        worker = stack.forked(queues, concurrency=1, ready=False, **doom)
+        assert worker.wait(30), f"the worker was not killed when {when}"
+    recovering = stack.forked(ready=False, **model.declared())
+    try:
+        tasks = [task for talk in talks for task in (talk.first, talk.go_on())]
+        ended = [client.wait(task.id, timeout=60) for task in tasks]
+        assert {task.status for task in ended} == {"succeeded"}, [task.error for task in ended]
+        for talk in talks:
+            until(lambda talk=talk: all(child.finished for child in handed_on(talk)), "what was let go of ends")
+    finally:
+        recovering.kill()
+    ledger = [line for line in model.calls() if line["key"].startswith("talk-")]
+    for (when, _, hands_on), talk in zip(TALK_KILLS, talks, strict=True):
+        assert [child.status for child in handed_on(talk)] == ["succeeded"] * 2 * hands_on, f"killed when {when}"
+        assert said_in(talk) == [f"hurry {talk.name}", f"first {talk.name}", f"more {talk.name}", f"second {talk.name}"]
+        for key, heard in talk.heard().items():
+            told = [line["said"] for line in ledger if line["key"] == key]
+            assert told, f"{key} was never asked; killed when {when}"
+            assert told == [heard] * len(told), f"{key} was told {told}; killed when {when}"
+    assert len(ledger) - len({line["key"] for line in ledger}) <= len(talks), "more calls were repeated than cut off"
+
+
+def handed_on(talk: Talk) -> list[Any]:
+    """The tasks the first one started."""
+    return list(talk.client.list(parent=talk.first.id))
+
+
+def said_in(talk: Talk) -> list[str]:
+    """What people and agents said after the script, each text where it is in the conversation."""
+    whole = "\n".join(talk.texts()[1:])
+    words = [f"{word} {talk.name}" for word in ("hurry", "first", "more", "second")]
+    assert [whole.count(each) for each in words] == [1] * len(words), whole
+    return sorted(words, key=whole.index)
 
 
 def test_many_agents_stream_at_once_in_one_worker_and_every_token_is_counted(

@@ -16,6 +16,7 @@ from models.repositories import messages
 from models.repositories.messages import STEERING, Given
 from models.scope import ENGINE
 from models.tasks import Effect, StepStatus
+from worker import crash
 from worker.agent.limits import Tally
 from worker.context import RunContext
 
@@ -78,7 +79,9 @@ class Steering(AbstractCapability[Any]):
         taken = {"first": waiting[0], "last": waiting[-1]}
         call = self._journal.call(key, Effect.PURE, STEERING, {})
         event = call.event(EventType.MESSAGE_TAKEN, **taken)
+        crash.reached(crash.Point.BEFORE_START)
         await self._journal.write([call.state(StepStatus.COMPLETED, result=taken)], [event], starting=True)
+        crash.reached(crash.Point.AFTER_RESULT)
         return taken
 
     async def _read_upto(self, number: int) -> None:
