@@ -45,6 +45,7 @@ class EventType(StrEnum):
     ARTIFACT_CREATED = "artifact.created"
     ARTIFACT_UPDATED = "artifact.updated"
     PATTERNS_RETRIEVED = "patterns.retrieved"
+    PASSAGES_RECALLED = "passages.recalled"
     HEARTBEAT = "heartbeat"
 
 

@@ -135,7 +135,7 @@ def flows(model: Script, ledger: Ledger, **assignment: Any) -> dict[str, Workflo
     """The agent as a workflow of the test, with all tools of the ledger unless told otherwise."""
 
     async def run(ctx: RunContext, given: Any) -> Any:
-        job = Assignment(prompt="add", **{"tools": ("pure", "again", "once"), **assignment})
+        job = Assignment(**{"prompt": "add", "tools": ("pure", "again", "once"), **assignment})
         return await run_agent(ctx, job, model.model, ledger.registry())
 
     return {"agent": workflow("agent", run)}

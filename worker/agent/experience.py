@@ -45,14 +45,14 @@ class Notes(AbstractCapability[Any]):
     """Shows the block with every call of the model, before the run's own messages; no conversation keeps it."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
 
     async def before_model_request(self, ctx: AgentContext[Any], request_context: Any) -> Any:
         """Add the block to what is sent, not to what is remembered."""
-        if self._text:
+        if self.text:
             messages: list[ModelMessage] = list(request_context.messages)
             own = (place for place, message in enumerate(messages) if message.run_id == ctx.run_id)
-            shown = ModelRequest(parts=[UserPromptPart(self._text)])
+            shown = ModelRequest(parts=[UserPromptPart(self.text)])
             request_context.messages = [*messages[: (place := next(own, 0))], shown, *messages[place:]]
         return request_context
 

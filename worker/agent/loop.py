@@ -1,7 +1,7 @@
 """Runs an agent to its end: model, tools, model, until it answers; every call is a step of the journal."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,12 +17,13 @@ from models.repositories.approvals import EXPIRES_S
 from worker.agent import output
 from worker.agent.budget import Budget, BudgetedModel
 from worker.agent.clock import Clock
-from worker.agent.conversation import history
+from worker.agent.conversation import History, history
 from worker.agent.delegating import Delegation, sub_agents
 from worker.agent.durable import JournalDurability, ModelSteps, tell_exceeded
-from worker.agent.experience import Experience, notes
+from worker.agent.experience import Experience, Notes, notes
 from worker.agent.gate import Gate
 from worker.agent.limits import LIMIT_EXCEEDED, Limits, Tally
+from worker.agent.recollection import Memory, recollected
 from worker.agent.remote import is_remote, remote_tools, session
 from worker.agent.steering import Steering
 from worker.agent.toolset import REPAIRS_MAX, JournaledTools
@@ -56,6 +57,7 @@ class Assignment:
         window: tokens the model reads at most, if nobody says how many.
         experience: where it gets patterns of earlier runs from; None for none.
         network: hosts its code may reach.
+        memory: where it is reminded from of what was said and made before; None for nowhere.
     """
 
     prompt: str
@@ -72,6 +74,7 @@ class Assignment:
     window: int = 32_000
     experience: Experience | None = None
     network: tuple[str, ...] = ()
+    memory: Memory | None = None
 
 
 async def run_agent(
@@ -96,7 +99,7 @@ async def run_agent(
     chosen = dict(sorted((own | others | await sub_agents(ctx, given.subagents)).items()))
     before = await history(ctx, given.session_id, chosen)
     clock = await Clock.of(ctx, tally)
-    told = await notes(ctx, given.experience, given.prompt, chosen)
+    told = await _told(ctx, given, chosen, before)
     gate = Gate(ctx, given.approve, given.approval_expires_s)
     tools = JournaledTools(ctx, tally, chosen, gate, clock, Delegation(ctx, tally, given))
     budget = Budget(tally)
@@ -118,6 +121,13 @@ async def run_agent(
     ctx.journal.turn = before.turn(done.new_messages(), window)
     answer = {"text": done.output} if given.output_schema is None else {"data": dict(done.output)}
     return answer | tally.so_far()
+
+
+async def _told(ctx: RunContext, given: Assignment, tools: Iterable[str], before: History) -> Notes:
+    """Return what earlier runs taught, and what was said and made before."""
+    taught = await notes(ctx, given.experience, given.prompt, tools)
+    reminded = await recollected(ctx, given.memory, given.prompt, before)
+    return Notes("\n\n".join(filter(None, (taught.text, reminded))))
 
 
 def _own(given: Assignment, registry: Registry) -> dict[str, Tool]:

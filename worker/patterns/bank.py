@@ -18,6 +18,7 @@ from worker.patterns.embedders.opening import open_embedding
 from worker.patterns.embedders.served import LazyGateway
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.opening import open_graph
+from worker.patterns.passages.finding import Recall
 from worker.patterns.relations import GraphRelations
 from worker.patterns.retrieval import Question, Retrieval
 from worker.patterns.sources import ByLikeness, ByWords, known
@@ -41,6 +42,7 @@ class Bank:
         self._opened: tuple[Embedding, Vectors] | None = None
         sources = ByLikeness(self.database, self.opened), ByWords(self.database)
         self._graph: GraphStore | None = None
+        self.recall = Recall(self._database, self.opened, settings.patterns_timeout_s)
         self.retrieval = Retrieval(sources, self, settings.patterns_timeout_s)
 
     async def opened(self) -> tuple[Embedding, Vectors]:

@@ -45,7 +45,12 @@ def plain(text: str, longest: int) -> str:
 def suspicious(pattern: Found) -> bool:
     """Tell whether a pattern speaks to the model instead of telling how work was done."""
     said = {pattern.title, pattern.situation, *pattern.tools, *(word for each in pattern.roles for word in _flat(each))}
-    return any(_SPEAKS_TO_MODEL.search(plain(text, 4000)) for text in said)
+    return any(map(speaks_to_model, said))
+
+
+def speaks_to_model(text: str) -> bool:
+    """Tell whether a text plainly speaks to the model instead of about the work."""
+    return _SPEAKS_TO_MODEL.search(plain(text, 4000)) is not None
 
 
 def entry(number: int, pattern: Found) -> str:

@@ -7,5 +7,5 @@ CATALOGUE = Path(__file__).with_name("catalogue.json")
 #: The tools every worker has; `worker.tools.registry` holds their code, and a test keeps the two equal.
 BUILT_IN = (
     *("ask_human", "calculator", "datetime", "http_request", "json_transform", "list_files", "note", "read_file"),
-    *("run_python", "run_shell", "spawn_task", "web_search", "write_file"),
+    *("recall", "run_python", "run_shell", "spawn_task", "web_search", "write_file"),
 )

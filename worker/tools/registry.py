@@ -12,11 +12,12 @@ from worker.tools.dates import DATETIME
 from worker.tools.http_request import http_request
 from worker.tools.note import NOTE
 from worker.tools.read_file import READ_FILE
+from worker.tools.recall import RECALL
 from worker.tools.spawn_task import SPAWN_TASK
 from worker.tools.transform import JSON_TRANSFORM
 from worker.tools.web_search import web_search
 
-PLAIN = (ASK_HUMAN, CALCULATOR, DATETIME, JSON_TRANSFORM, NOTE, READ_FILE, SPAWN_TASK)
+PLAIN = (ASK_HUMAN, CALCULATOR, DATETIME, JSON_TRANSFORM, NOTE, READ_FILE, RECALL, SPAWN_TASK)
 
 
 class Registry:
@@ -73,6 +74,7 @@ def built_in() -> Registry:
             JSON_TRANSFORM,
             NOTE,
             READ_FILE,
+            RECALL,
             SPAWN_TASK,
             web_search(),
             *CODING,

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from config.reach import allowed, beyond
 from config.settings import Settings, get_settings
 from models.errors import NotFound
+from models.passages import NOBODY
 from models.repositories import files
 from models.scope import AccountScope
 from models.tasks import Effect, StepStatus
@@ -15,10 +17,15 @@ from worker import llm, sandboxes
 from worker.agent.experience import Experience
 from worker.agent.limits import Limits
 from worker.agent.loop import Assignment, run_agent
+from worker.agent.recollection import Memory
 from worker.agent.registered import http_tools
 from worker.context import RunContext
 from worker.errors import InputRefused
 from worker.patterns.bank import bank
+from worker.patterns.block import plain
+from worker.patterns.passages.block import source
+from worker.patterns.passages.cutting import PASSAGE_MAX
+from worker.patterns.passages.finding import Sought
 from worker.sandboxes.base import MIB
 from worker.sandboxes.keeping import Room
 from worker.sandboxes.network import Network
@@ -26,6 +33,7 @@ from worker.tools.coding import NAMES, coding, fetch
 from worker.tools.egress import guard_of
 from worker.tools.note import Shelf, note
 from worker.tools.read_file import Sources, read_file
+from worker.tools.recall import RecallArguments, recall
 from worker.tools.registry import Registry, built_in
 from worker.tools.workbench import Keeper, Workbench
 from worker.workflows.agent.files import BYTES_MAX, GivenFile
@@ -75,7 +83,8 @@ def registry(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes], 
     shelf = Shelf(journal.store, AccountScope(journal.claim.account_id), given.agent or "")
     inside = partial(fetch, bench) if {*NAMES} & {*given.tools} else None
     sources = Sources(contents, inside, partial(ctx.shelf.find, most=BYTES_MAX))
-    return built_in().having(note(shelf), read_file(sources), *coding(bench, connected=bool(given.sandbox.network)))
+    own = note(shelf), recall(partial(recalled, ctx, given)), read_file(sources)
+    return built_in().having(*own, *coding(bench, connected=bool(given.sandbox.network)))
 
 
 def workbench(ctx: RunContext, given: AgentInput, contents: Mapping[str, bytes]) -> Workbench:
@@ -128,6 +137,7 @@ def assignment(given: AgentInput) -> Assignment:
         window=get_settings().model_window,
         network=tuple(given.sandbox.network),
         experience=experience(given) if given.patterns else None,
+        memory=memory(given),
     )
 
 
@@ -136,6 +146,22 @@ def experience(given: AgentInput) -> Experience:
     settings = get_settings()
     agent, held_out = given.agent or "", settings.patterns_held_out
     return Experience(bank().retrieval, agent, held_out, settings.patterns_tokens)
+
+
+def memory(given: AgentInput) -> Memory | None:
+    """Return where the task's agent is reminded from; None if it asks for nothing."""
+    asked = given.recall
+    if not asked.messages and not asked.artifacts:
+        return None
+    return Memory(bank().recall, given.agent or "", asked.messages, asked.artifacts, asked.tokens)
+
+
+async def recalled(ctx: RunContext, given: AgentInput, args: RecallArguments) -> dict[str, Any]:
+    """Look up what an agent wants to be reminded of: in its own sessions, and in the account's artifacts."""
+    sought = Sought(args.about, args.messages, args.artifacts, given.agent or NOBODY)
+    told = await bank().recall.recall(AccountScope(ctx.journal.claim.account_id), sought)
+    found = [{"source": source(each.passage), "text": plain(each.passage.text, PASSAGE_MAX)} for each in told.given]
+    return {"passages": found, "degraded": told.degraded}
 
 
 def _limits(given: AgentLimits) -> Limits:

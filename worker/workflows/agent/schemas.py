@@ -57,6 +57,14 @@ class AgentSandbox(_Strict):
         return [str(allowed(each)) for each in network]
 
 
+class AgentRecall(_Strict):
+    """What it is reminded of at its beginning, by likeness to the prompt."""
+
+    messages: Annotated[int, Field(ge=0, le=20, description="Passages of its own earlier sessions.")] = 0
+    artifacts: Annotated[int, Field(ge=0, le=20, description="Passages of the account's artifacts.")] = 0
+    tokens: Annotated[int, Field(ge=100, le=8000, description="Budget of their text.")] = 1200
+
+
 class AgentDefinition(_Strict):
     """How an agent goes about its work; can be kept under a name."""
 
@@ -73,6 +81,7 @@ class AgentDefinition(_Strict):
     limits: AgentLimits = AgentLimits()
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     patterns: bool = Field(False, description="Tell it at its beginning what earlier runs taught.")
+    recall: AgentRecall = AgentRecall()
     approve: Annotated[
         list[str], Field(max_length=65, description="Tools a person must approve each call of; `unsafe`: unsafe calls.")
     ] = []
