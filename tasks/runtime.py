@@ -50,7 +50,7 @@ class Runtime:
         self.publisher.start()
         self.heartbeat.start()
         pepper = self._settings.key_pepper.get_secret_value()
-        self.desk = Desk(bank.bank().retrieval, _redis(self._settings, listening=True), pepper)
+        self.desk = Desk(bank.bank().retrieval, _redis(self._settings, listening=True), pepper, bank.bank().recall)
         self.desk.start()
 
     async def stop(self) -> None:

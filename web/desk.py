@@ -13,6 +13,7 @@ from redis.retry import Retry
 from config.settings import Settings
 from models.pubsub import DESK, DESK_TTL_S, desk_answer
 from models.scope import AccountScope
+from worker.patterns.passages.finding import Sought
 from worker.patterns.questions import pack
 from worker.patterns.retrieval import Question
 
@@ -31,14 +32,14 @@ class Desk:
             retry=Retry(NoBackoff(), 0),
         )
 
-    def ask(self, scope: AccountScope, question: Question) -> dict[str, Any] | None:
+    def ask(self, scope: AccountScope, question: Question, sought: Sought | None = None) -> dict[str, Any] | None:
         """Return a worker's answer; None if none came."""
         if time.monotonic() < self._pause_until:
             return None
         name = secrets.token_urlsafe(16)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.rpush(DESK, pack(self._pepper, name, scope, question))
+                pipe.rpush(DESK, pack(self._pepper, name, scope, question, sought))
                 pipe.expire(DESK, DESK_TTL_S)
                 pipe.execute()
             told = cast(Any, self._redis.blpop([desk_answer(name)], timeout=self._patience_s))

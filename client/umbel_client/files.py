@@ -115,6 +115,11 @@ class Artifacts:
         answer = self._http.get("/v1/artifacts", params={"task_id": task_id, "q": q, "limit": limit})
         return tuple(map(Artifact.of, answer["artifacts"]))
 
+    def similar(self, artifact_id: str, limit: int = 5) -> Sequence[Artifact]:
+        """Those that are like one, the most alike first."""
+        answer = self._http.get(f"/v1/artifacts/{quote(artifact_id, safe='')}/similar", params={"limit": limit})
+        return tuple(map(Artifact.of, answer["artifacts"]))
+
     def get(self, artifact_id: str, to: Path, version: int | None = None) -> int:
         """Download a version, by default the newest, and return its size."""
         which = "" if version is None else f"?version={version}"

@@ -37,7 +37,11 @@ class Patterns:
         return tuple(self._http.get(f"{PATTERNS}/search", params={"text": text, "limit": limit})["patterns"])
 
     def retrieve(self, text: str, **asked: Any) -> dict[str, Any]:
-        """What is known for a request: `patterns`, `block`, `found_by` and `embedder`, `sources`, `degraded`."""
+        """What is known for a request, by likeness: `patterns`, `passages`, `block`, and how.
+
+        How it was found: `found_by`, `embedder`, `sources`, `degraded`. `of=["messages", "artifacts"]` looks among what was said in
+        sessions, and made.
+        """
         return self._http.post("/v1/rag/retrieve", {"text": text, **asked})
 
     def stats(self, *, since: str | None = None, agent: str | None = None) -> dict[str, Any]:

@@ -43,6 +43,7 @@ a.updated_at
 """
 _FROM = "FROM task_artifacts a JOIN artifact_versions v ON v.artifact_id = a.id AND v.version = a.version"
 _GET = f"SELECT {_COLUMNS} {_FROM} WHERE a.id = %(id)s AND a.account_id = %(account_id)s"
+_GET_ALL = f"SELECT {_COLUMNS} {_FROM} WHERE a.id = ANY(%(ids)s::uuid[]) AND a.account_id = %(account_id)s"
 _NAMED = f"""
 SELECT {_COLUMNS} {_FROM} WHERE a.task_id = %(task_id)s AND a.name = %(name)s AND a.account_id = %(account_id)s
 """
@@ -181,6 +182,13 @@ def get(connection: Connection, scope: AccountScope, artifact_id: UUID) -> Artif
     if row is None:
         raise NotFound
     return ArtifactRow(*row)
+
+
+def get_all(connection: Connection, scope: AccountScope, ids: Sequence[UUID]) -> list[ArtifactRow]:
+    """Return artifacts in the order of their ids given; another account's and missing ones are left out."""
+    asked = {"ids": [str(each) for each in ids], "account_id": scope.account_id}
+    found = {row[0]: ArtifactRow(*row) for row in connection.exec_driver_sql(_GET_ALL, asked)}
+    return [found[each] for each in ids if each in found]
 
 
 def by_name(connection: Connection, scope: AccountScope, task_id: UUID, name: str) -> ArtifactRow | None:

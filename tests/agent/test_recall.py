@@ -154,8 +154,8 @@ async def test_what_the_model_sees_of_its_conversation_is_left_out_and_other_acc
         return sorted(each.passage.number for each in found.given)
 
     assert await numbers() == [1, 2]
-    assert await numbers(session=session) == []
-    assert await numbers(session=session, covered=1) == [1], "only a summary stands for it"
+    assert await numbers(apart=session) == []
+    assert await numbers(apart=session, covered=1) == [1], "only a summary stands for it"
     assert await numbers(scope=AccountScope(new_id())) == []
     assert await numbers(tokens=1) == []
 

@@ -37,6 +37,11 @@ def test_what_is_known_is_told_with_what_could_not_be_asked(run: Run, server: St
     told = run("patterns", "retrieve", "book a flight")
     assert (told.stdout, told.stderr) == ("notes\n", "not asked: graph: timeout\nfound by lexical lexical-1\n")
     assert server.calls[-1][3] == {"text": "book a flight"}
+    answers(server, {"block": "", "passages": [], "degraded": {}})
+    assert (
+        run("patterns", "retrieve", "a flight", "--of", "messages", "--of", "artifacts").stdout == "nothing is known\n"
+    )
+    assert server.calls[-1][3] == {"text": "a flight", "of": ["messages", "artifacts"]}
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,17 @@ from models.repositories import artifacts, tasks
 from models.repositories.artifacts import Wanted
 from models.scope import AccountScope
 from web import paging
+from web.asking import similar
 from web.binding import Api
 from web.downloads import send
 from web.schemas.artifacts import (
     ArtifactList,
     ArtifactPath,
     ArtifactWithVersions,
+    HowMany,
     ListArtifacts,
     Preview,
+    SimilarArtifacts,
     WhichVersion,
     artifact_json,
     version_json,
@@ -74,6 +77,16 @@ def content(path: ArtifactPath, query: WhichVersion) -> Response:
 def preview(path: ArtifactPath, query: WhichVersion) -> dict[str, Any]:
     """The beginning of its text, or an image's measures; nothing for anything else."""
     return dict(_version(path.artifact_id, query.version)[1].preview)
+
+
+@api.get(
+    "/artifacts/<artifact_id>/similar",
+    summary="Find artifacts like one",
+    responses={200: SimilarArtifacts, 404: Problem},
+)
+def similar_artifacts(path: ArtifactPath, query: HowMany) -> dict[str, Any]:
+    """By title and beginning, the most alike first."""
+    return similar(path.artifact_id, query.limit)
 
 
 @api.delete("/artifacts/<artifact_id>", summary="Delete an artifact", responses={204: None, 404: Problem})

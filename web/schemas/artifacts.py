@@ -86,6 +86,26 @@ class ArtifactWithVersions(Artifact):
     versions: list[Version]
 
 
+class HowMany(Strict):
+    """How many."""
+
+    limit: int = Field(5, ge=1, le=20)
+
+
+class SimilarArtifact(Artifact):
+    """One that is like another."""
+
+    similarity: float
+
+
+class SimilarArtifacts(BaseModel):
+    """Artifacts like one, the most alike first, and what could not be asked."""
+
+    artifacts: list[SimilarArtifact]
+    sources: list[str]
+    degraded: dict[str, str] = Field(description="Codes of errors by what could not be asked.")
+
+
 def artifact_json(row: ArtifactRow) -> dict[str, Any]:
     """Render a row in the shape of :class:`Artifact`."""
     own = f"/v1/artifacts/{row.id}"

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from models.passages import PassageKind
 from models.patterns import PatternKind, PatternState
 from models.repositories.pattern_credit import CreditRow
 from models.repositories.patterns import ChangeRow, EvidenceRow, PatternRow
@@ -104,6 +105,9 @@ class Retrieve(Strict):
         None, description="Patterns of this agent, and of none; left out: of all."
     )
     kinds: list[PatternKind] = Field([], max_length=4, description="Of these kinds only.")
+    of: list[Literal["patterns", "messages", "artifacts"]] = Field(
+        ["patterns"], min_length=1, max_length=3, description="What to look among; `limit` holds for each."
+    )
     errors: list[Annotated[str, Field(max_length=100)]] = Field(
         [], max_length=20, description="Codes of errors that were met; what solves them comes first."
     )
@@ -221,10 +225,27 @@ class RetrievedPattern(BaseModel):
     proven: bool
 
 
+class RetrievedPassage(BaseModel):
+    """A part of a message or of an artifact; `links` lead to the whole."""
+
+    id: UUID
+    kind: PassageKind
+    source_id: UUID = Field(description="The session or the artifact.")
+    number: int = Field(description="The message's, or the artifact's version.")
+    task_id: UUID
+    speaker: str = Field(description="`user` or `assistant`; empty for artifacts.")
+    title: str
+    text: str
+    at: datetime
+    similarity: float
+    links: dict[str, str]
+
+
 class Retrieved(BaseModel):
     """What is known for a request, and what could not be asked."""
 
     patterns: list[RetrievedPattern]
+    passages: list[RetrievedPassage]
     found: int = Field(description="How many there were to choose from.")
     block: str = Field(description="The text an agent would be given.")
     found_by: str = Field(description="As most of them were found; empty where nothing was.")

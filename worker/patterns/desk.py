@@ -10,6 +10,8 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from models.pubsub import DESK, DESK_TTL_S, desk_answer
+from models.scope import AccountScope
+from worker.patterns.passages.finding import Recall, Recollection, Sought
 from worker.patterns.questions import answer, unpack
 from worker.patterns.retrieval import Retrieval
 
@@ -28,10 +30,14 @@ class Desk:
         retrieval: knows the answers.
         client: to Redis, of its own: it waits there.
         pepper: what front and workers share.
+        recall: knows passages; without one there are none.
     """
 
-    def __init__(self, retrieval: Retrieval, client: "redis.asyncio.Redis", pepper: str) -> None:
+    def __init__(
+        self, retrieval: Retrieval, client: "redis.asyncio.Redis", pepper: str, recall: Recall | None = None
+    ) -> None:
         self._retrieval = retrieval
+        self._recall = recall
         self._client = client
         self._pepper = pepper
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -80,9 +86,13 @@ class Desk:
         asked = unpack(self._pepper, text)
         if asked is None:
             return
-        name, scope, question = asked
-        told = json.dumps(answer(await self._retrieval.retrieve(scope, question)))
+        name, scope, question, sought = asked
+        found, recalled = await asyncio.gather(self._retrieval.retrieve(scope, question), self._recalled(scope, sought))
+        told = json.dumps(answer(found, recalled))
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.rpush(desk_answer(name), told)
             pipe.expire(desk_answer(name), DESK_TTL_S)
             await pipe.execute()
+
+    async def _recalled(self, scope: AccountScope, sought: Sought | None) -> Recollection | None:
+        return None if sought is None or self._recall is None else await self._recall.recall(scope, sought)

@@ -49,12 +49,15 @@ def show(session: Session, pattern_id: str) -> None:
 
 @patterns.command()
 @click.argument("text")
+@click.option(
+    "--of", multiple=True, type=click.Choice(["patterns", "messages", "artifacts"]), help="Look among; several times."
+)
 @as_json
 @pass_session
-def retrieve(session: Session, text: str, as_json: bool) -> None:
+def retrieve(session: Session, text: str, of: tuple[str, ...], as_json: bool) -> None:
     """What an agent that is asked TEXT would be told."""
     with session.connect() as umbel:
-        found = umbel.patterns.retrieve(text)
+        found = umbel.patterns.retrieve(text, **({"of": list(of)} if of else {}))
     if as_json:
         print_json(found)
         return

@@ -41,7 +41,7 @@ class Sought:
         messages: how many of what was said, at most.
         artifacts: how many of what was made.
         agent: messages of sessions of this agent (`models.passages.NOBODY`: of none); None: of any.
-        session: messages of this one are left out
+        apart: passages of this session or artifact are left out
         covered: but for those up to this number, which the model does not see any more.
         tokens: budget of the text.
     """
@@ -50,7 +50,7 @@ class Sought:
     messages: int = 0
     artifacts: int = 0
     agent: str | None = None
-    session: UUID | None = None
+    apart: UUID | None = None
     covered: int = 0
     tokens: int = 1200
 
@@ -162,7 +162,7 @@ def choose(found: Sequence[Recalled], sought: Sought, kind: PassageKind) -> list
     for each in sorted(found, key=lambda each: -each.similarity):
         passage = each.passage
         place = (passage.source_id, passage.number)
-        seen = passage.source_id == sought.session and passage.number > sought.covered
+        seen = passage.source_id == sought.apart and passage.number > sought.covered
         if not (seen or place in chosen or speaks_to_model(f"{passage.title} {passage.text}")):
             chosen[place] = each
     return list(chosen.values())[: sought.wanted[kind]]
