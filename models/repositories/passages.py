@@ -45,7 +45,8 @@ DELETE FROM passages WHERE account_id = %(account_id)s AND kind = %(kind)s AND s
 """
 _OF_IDS = f"SELECT {_COLUMNS} FROM passages WHERE account_id = %(account_id)s AND id = ANY(%(ids)s::uuid[])"
 _OF_SOURCES = f"""
-SELECT {_COLUMNS} FROM passages WHERE account_id = %(account_id)s AND source_id = ANY(%(ids)s::uuid[])
+SELECT {_COLUMNS} FROM passages
+WHERE account_id = %(account_id)s AND kind = ANY('{{message,artifact}}') AND source_id = ANY(%(ids)s::uuid[])
   AND embedder IS DISTINCT FROM %(embedder)s ORDER BY source_id, number, part LIMIT %(limit)s
 """
 _BEGINNING = f"""
@@ -68,9 +69,10 @@ ORDER BY ts_rank(words, asked) DESC, id DESC LIMIT %(limit)s
 _TELL_ALL = """
 INSERT INTO pattern_outbox (account_id, consumer, subject, key, op)
 SELECT account_id, 'passages', subject, id::text, 'put' FROM (
-    SELECT 'session' AS subject, id, account_id FROM agent_sessions WHERE length > 0
-    UNION ALL SELECT 'artifact', id, account_id FROM task_artifacts
-) s WHERE NOT EXISTS (SELECT FROM passages p WHERE p.account_id = s.account_id AND p.source_id = s.id)
+    SELECT 'session' AS subject, 'message' AS kind, id, account_id FROM agent_sessions WHERE length > 0
+    UNION ALL SELECT 'artifact', 'artifact', id, account_id FROM task_artifacts
+) s WHERE NOT EXISTS (
+    SELECT FROM passages p WHERE p.account_id = s.account_id AND p.kind = s.kind AND p.source_id = s.id)
 ON CONFLICT (consumer, account_id, subject, key) DO NOTHING
 """
 FIRST_ID = UUID(int=0)

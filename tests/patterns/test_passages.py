@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from config.settings import Settings
 from models.base import new_id
 from models.database import Database
 from models.indexing import BuildState
@@ -20,10 +21,13 @@ from models.repositories.holdings import Limits
 from models.repositories.passages import PassageRow
 from models.repositories.sessions import Turn
 from models.scope import ENGINE, AccountScope
+from tasks import indexing
 from worker.patterns import feeding
 from worker.patterns.building import INDEXING
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.embedders.lexical import LexicalEmbedder
+from worker.patterns.embedders.opening import name_of
+from worker.patterns.passages import serving
 from worker.patterns.passages.building import PassageBuilder
 from worker.patterns.passages.cutting import PASSAGE_MAX, PASSAGES_MAX, pieces
 from worker.patterns.passages.following import PassageFollower
@@ -262,6 +266,40 @@ async def test_an_index_is_built_anew_with_what_was_said_before_there_was_one(
     assert {row.source_id for row in await near(scope, embedding, index, run, "ferry")} == {known}
     await drain()
     assert {row.source_id for row in await near(scope, embedding, index, run, "ferry train")} == {known, old}
+
+
+async def test_a_worker_that_is_reminded_indexes_what_waits_unless_it_is_told_not_to(
+    run: Run, scope: AccountScope, settings: Settings, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = settings.model_copy(update={"embedder": "lexical"})
+    monkeypatch.setattr(indexing, "get_settings", lambda: here)
+    session = say(scope, "A ferry?", "Yes.")
+    assert await indexing.index_passages() == 1
+    state = run(index_builds.newest, INDEXING).get("passages")
+    assert state is None or state.state == BuildState.DONE, "built where there was no index yet"
+    rows = run(passages.not_embedded, scope, [session], "another", 9)
+    assert len(rows) == 2 and {row.embedder for row in rows} != {None}
+    while await indexing.index_passages():  # what a build had cut that other tests said
+        pass
+    say(scope, "A cake?", "No.", session)
+    here = here.model_copy(update={"recall": False})
+    assert await indexing.index_passages() == 0
+    assert Consumer.PASSAGES not in run(outbox.waiting, INDEXING)
+    assert len(run(passages.not_embedded, scope, [session], "another", 9)) == 2, "what was indexed stays"
+
+
+async def test_an_index_by_another_embedder_is_built_anew(
+    run: Run, scope: AccountScope, settings: Settings, say: Any
+) -> None:
+    here = settings.model_copy(update={"embedder": "lexical"})
+    say(scope, "A ferry?", "Yes.")
+    await serving.serve(here)
+    run(index_builds.ask, INDEXING, Consumer.PASSAGES)
+    await serving.serve(here)
+    run(lambda c: c.execute(text("UPDATE index_builds SET embedder = 'old' WHERE consumer = 'passages'")))
+    await serving.serve(here)
+    built = run(index_builds.newest, INDEXING)["passages"]
+    assert (built.state, built.embedder) == ("done", name_of(here))
 
 
 def test_a_long_text_is_cut_where_it_pauses_and_ends_somewhere() -> None:
