@@ -27,8 +27,8 @@ from models import pubsub
 from models.database import connect
 from models.events import EventType, Frame, frame
 from models.repositories import journal, runs, tasks
-from models.repositories.journal import Hold, NewEvent, Write
 from models.repositories.tasks import NewTask
+from models.repositories.writes import Hold, NewEvent, Write
 from models.scope import ENGINE, AccountScope
 from worker.events import Publisher, TextStream
 from worker.store import Grouped, Store

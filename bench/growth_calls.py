@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from models.errors import Conflict, NotFound
 from models.events import EventType
-from models.repositories import events, health, journal, requests, runs, sweep, tasks, why
+from models.repositories import events, health, journal, requests, runs, sweep, tasks, why, writes
 from models.repositories.tasks import NewTask, TaskFilter
 from models.scope import ENGINE, OPERATIONS, RECONCILER, AccountScope, SystemScope
 from models.tasks import Status
@@ -132,7 +132,7 @@ class Life:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._hold: journal.Hold | None = None
+        self._hold: writes.Hold | None = None
         self._run: UUID | None = None
 
     def stages(self) -> dict[str, Callable[[Connection], object]]:
@@ -156,18 +156,18 @@ class Life:
         assert self._run is not None
         claim = runs.claim(connection, ENGINE, self._run, "host:2:bench", 30)
         assert claim is not None
-        self._hold = journal.Hold(claim.run_id, claim.task_id, claim.account_id, claim.fence, claim.last_seq)
+        self._hold = writes.Hold(claim.run_id, claim.task_id, claim.account_id, claim.fence, claim.last_seq)
 
     def _record(self, connection: Connection) -> None:
         assert self._hold is not None
-        step = journal.StepWrite("one", 1, "probe", "pure", "completed", 1, "key", result={"said": "hello"})
-        told = [journal.NewEvent(EventType.STEP_COMPLETED, {"step": "one"})]
-        journal.record(connection, ENGINE, journal.Write(self._hold, self._hold.seq, [step], told), 30)
+        step = writes.StepWrite("one", 1, "probe", "pure", "completed", 1, "key", result={"said": "hello"})
+        told = [writes.NewEvent(EventType.STEP_COMPLETED, {"step": "one"})]
+        journal.record(connection, ENGINE, writes.Write(self._hold, self._hold.seq, [step], told), 30)
 
     def _finish(self, connection: Connection) -> None:
         assert self._hold is not None
-        end = journal.Move(Status.SUCCEEDED, journal.NewEvent(EventType.TASK_SUCCEEDED), result={"steps": []})
-        journal.move(connection, ENGINE, journal.LettingGo(self._hold, self._hold.seq + 1, end))
+        end = writes.Move(Status.SUCCEEDED, writes.NewEvent(EventType.TASK_SUCCEEDED), result={"steps": []})
+        journal.move(connection, ENGINE, writes.LettingGo(self._hold, self._hold.seq + 1, end))
 
     def _retry(self, connection: Connection) -> None:
         requests.retry(connection, self._rows.scope, self._rows.random.choice(self._rows.failed))

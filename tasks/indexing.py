@@ -38,7 +38,7 @@ async def index_graph() -> int:
 async def index_passages() -> int:
     """Tell the index of messages and artifacts what changed, and build it where asked for; return how many changes."""
     try:
-        return await serve_passages(get_settings())
+        return await serve_passages(get_settings(), bank.bank().database)
     except Unavailable:
         log.warning("database unavailable, no passage was indexed")
         return 0

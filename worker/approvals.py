@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from models.events import EventType
 from models.repositories.approvals import APPROVAL, EXPIRES_MAX_S, EXPIRES_S, INPUT, OWN_ARGS
-from models.repositories.journal import NewEvent
+from models.repositories.writes import NewEvent
 from models.tasks import Effect, StepStatus, Waiting
 from worker.errors import Parked
 from worker.journal import Journal, StepCall

@@ -29,8 +29,8 @@ from models.errors import LeaseLost, Malformed, MessagesPending, ModelError, Una
 from models.events import Frame
 from models.keeping import Keeper, limits_of
 from models.repositories import journal, runs
-from models.repositories.journal import Move, Moved, Write
 from models.repositories.runs import Claim
+from models.repositories.writes import Move, Moved, Write
 from models.scope import ENGINE
 from models.tasks import Status, Waiting
 from worker import crash, outcomes

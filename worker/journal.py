@@ -19,9 +19,9 @@ from models.events import EventType, Frame
 from models.repositories import family
 from models.repositories import journal as rows
 from models.repositories.artifacts import NewVersion
-from models.repositories.journal import Hold, LettingGo, Move, Moved, NewEvent, StepWrite, Write
 from models.repositories.runs import Claim, StepRow
 from models.repositories.sessions import Turn
+from models.repositories.writes import Hold, LettingGo, Move, Moved, NewEvent, StepWrite, Write
 from models.scope import ENGINE
 from models.tasks import TERMINAL, Effect, StepStatus, Waiting
 from worker import crash

@@ -10,8 +10,8 @@ from typing import Any
 from config.settings import Settings
 from models.errors import CancelPending, LeaseLost, Unavailable
 from models.events import EventType
-from models.repositories.journal import Move, NewEvent
 from models.repositories.runs import Claim
+from models.repositories.writes import Move, NewEvent
 from models.tasks import Status, Waiting
 from worker.errors import (
     AttemptsExhausted,

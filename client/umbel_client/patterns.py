@@ -39,8 +39,8 @@ class Patterns:
     def retrieve(self, text: str, **asked: Any) -> dict[str, Any]:
         """What is known for a request, by likeness: `patterns`, `passages`, `block`, and how.
 
-        How it was found: `found_by`, `embedder`, `sources`, `degraded`. `of=["messages", "artifacts"]` looks among what was said in
-        sessions, and made.
+        How it was found: `found_by`, `embedder`, `sources`, `degraded`. `of=["messages", "artifacts"]` looks among what
+        was said in sessions, and made.
         """
         return self._http.post("/v1/rag/retrieve", {"text": text, **asked})
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from models import payloads, usage
 from models.base import new_id
-from models.repositories.journal import LettingGo, Moved, Relative, move
+from models.repositories.journal import move
+from models.repositories.writes import LettingGo, Moved, Relative
 from models.scope import AccountScope, SystemScope
 from models.tasks import TERMINAL, Status
 

@@ -16,7 +16,7 @@ from models.base import new_id
 from models.errors import Conflict, NotFound
 from models.events import EventType, Frame, frame
 from models.repositories import family
-from models.repositories.journal import Relative
+from models.repositories.writes import Relative
 from models.scope import AccountScope
 from models.tasks import RETRYABLE, TERMINAL, Status, Waiting
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.events import EventType
-from models.repositories.journal import Hold, LettingGo, Write
 from models.repositories.runs import Claim
+from models.repositories.writes import Hold, LettingGo, Write
 from models.tasks import Status, Waiting
 
 ERROR = {"code": "example", "retryable": False}

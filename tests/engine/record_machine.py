@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from models.errors import ModelError
 from models.events import FINAL, EventType
 from models.repositories import journal, requests, runs, sweep, tasks
-from models.repositories.journal import Hold, LettingGo, Move, NewEvent, StepWrite, Write
+from models.repositories.writes import Hold, LettingGo, Move, NewEvent, StepWrite, Write
 from models.scope import ENGINE, RECONCILER, AccountScope
 from models.tasks import Effect
 from tests.engine.fake_clock import START, Clock

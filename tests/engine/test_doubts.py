@@ -11,7 +11,7 @@ from models.blobs import open_store
 from models.errors import LeaseLost
 from models.events import EventType
 from models.repositories import holdings, journal, runs
-from models.repositories.journal import Hold, LettingGo, Move, NewEvent, StepWrite, Write
+from models.repositories.writes import Hold, LettingGo, Move, NewEvent, StepWrite, Write
 from models.scope import ENGINE, RECONCILER
 from models.tasks import Effect, Status
 from tests.engine.conftest import Lab

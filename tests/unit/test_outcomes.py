@@ -8,8 +8,8 @@ import pytest
 
 from config.settings import Settings
 from models.events import FINAL, EventType, frame
-from models.repositories.journal import Move, NewEvent
 from models.repositories.runs import Claim
+from models.repositories.writes import Move, NewEvent
 from models.tasks import TERMINAL, TRANSITIONS, Status
 from worker.outcomes import before_running, retry_delay_s
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from models.events import EventType
-from models.repositories.journal import NewEvent
+from models.repositories.writes import NewEvent
 from worker.journal import StepCall
 from worker.llm.record import CallRecord
 from worker.tools.redact import redact

@@ -42,7 +42,7 @@ class Bank:
         self._opened: tuple[Embedding, Vectors] | None = None
         sources = ByLikeness(self.database, self.opened), ByWords(self.database)
         self._graph: GraphStore | None = None
-        self.recall = Recall(self._database, self.opened, settings.patterns_timeout_s)
+        self.recall = Recall(self.database, self.opened, settings.patterns_timeout_s)
         self.retrieval = Retrieval(sources, self, settings.patterns_timeout_s)
 
     async def opened(self) -> tuple[Embedding, Vectors]:

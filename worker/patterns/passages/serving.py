@@ -20,13 +20,13 @@ from worker.patterns.passages.following import CLAIMED, PassageFollower
 from worker.patterns.vectors.opening import open_vectors
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, database: Database) -> int:
     """Bring the index up to date; returns how many changes it was told. What can't be done now waits.
 
     Raises:
         models.errors.Unavailable: PostgreSQL can't be reached.
     """
-    return await reminded(settings, partial(_wanted, embedder=name_of(settings)), _bring_up)
+    return await reminded(settings, database, partial(_wanted, embedder=name_of(settings)), _bring_up)
 
 
 async def _bring_up(settings: Settings, database: Database) -> int:
