@@ -91,7 +91,7 @@ async function stand(id) {
   show("result", outcome != null);
   const patches = (task.result?.files_modified ?? []).map((file) => file.patch).join("\n");
   $("result").textContent = patches || (outcome == null ? "" : JSON.stringify(outcome, null, 2));
-  return ENDED.includes(task.status);
+  return task;
 }
 
 // Server-sent events, by hand: EventSource can send no key.
@@ -122,7 +122,8 @@ async function watch(id) {
     await stand(id);
   });
   await again(async () => {
-    await stand(id);
+    let known = (await stand(id)).last_seq;
+    tell("");
     for await (const frame of frames(id, after)) {
       if (frame.type === "model.delta") {
         spoken ??= put($("events").lastElementChild ?? line({ seq: "", type: "", data: {} }), "q", "");
@@ -132,25 +133,25 @@ async function watch(id) {
         spoken = null;
         line(frame);
         after = frame.seq;
-        if (frame.type.startsWith("task.")) await stand(id);
+        if (frame.type.startsWith("task.") && after > known) known = (await stand(id)).last_seq;
       }
     }
-    return stand(id);
+    return ENDED.includes((await stand(id)).status);
   });
 }
 
 // Going on
 
-const refused = (error) => {
+function refused() {
   sessionStorage.removeItem(KEY);
   open();
-  tell(error.message);
-};
+  tell("The server does not know this key, or no longer. Paste all of it, from umb_ on, or ask for a new one.");
+}
 
 async function attempt(work) {
   try { await work(); tell(""); } catch (error) {
     if (error.name === "AbortError") return;
-    if (error.status === 401) refused(error); else tell(error.message);
+    if (error.status === 401) refused(); else tell(error.message);
   }
 }
 
@@ -164,7 +165,7 @@ async function again(work) {
       failed = 0;
     } catch (error) {
       if (mine.aborted) return;
-      if (error.status === 401) return refused(error);
+      if (error.status === 401) return refused();
       if (error.status >= 400 && error.status < 500) return tell(error.message);
       failed += 1;
       tell("The server does not answer; trying again. Nothing is lost meanwhile.");
