@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 #: In the order they run; each is a module of this package with `run(plan: Plan) -> Report`.
 BENCHES = (
     *("submit", "status", "dispatch", "inflight", "durable", "agent", "stream", "events", "mcp", "blobs", "sandbox"),
-    *("edits", "vectors", "graph", "patterns", "population", "retrieval", "growth", "soak"),
+    *("edits", "vectors", "words", "graph", "patterns", "population", "retrieval", "growth", "soak"),
 )
-#: What CI runs: the code of each on tiny sizes, so that a benchmark which no longer runs is noticed.
-SMOKE = tuple(name for name in BENCHES if name not in ("edits", "soak", "growth", "retrieval"))
+#: What CI runs: the code of each on tiny sizes, so that a benchmark which no longer runs is noticed. Tests try two more.
+SMOKE = tuple(name for name in BENCHES if name not in ("edits", "soak", "growth", "retrieval", "words"))
 
 
 @dataclass(frozen=True)

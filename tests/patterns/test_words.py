@@ -1,5 +1,7 @@
 """Looking for words in the record of patterns, among many of which most share some."""
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import Connection
 
@@ -26,7 +28,7 @@ def learned(record: Record, scope: AccountScope, **told: str) -> patterns.Patter
 
 
 @pytest.fixture
-def crowd(database: Database, scope: AccountScope) -> AccountScope:
+def crowd(database: Database, scope: AccountScope) -> Iterator[AccountScope]:
     """An account of 3,000 patterns about everything, which PostgreSQL knows the words of."""
 
     def fill(connection: Connection) -> None:
@@ -34,8 +36,12 @@ def crowd(database: Database, scope: AccountScope) -> AccountScope:
         connection.exec_driver_sql("SELECT gin_clean_pending_list('ix_patterns_words')")
         connection.exec_driver_sql("ANALYZE patterns")
 
+    def clear(connection: Connection) -> None:  # else others would index them
+        connection.exec_driver_sql("DELETE FROM patterns WHERE account_id = %(id)s", {"id": scope.account_id})
+
     database.run(fill)
-    return scope
+    yield scope
+    database.run(clear)
 
 
 def test_a_rare_word_finds_its_pattern_among_thousands_that_have_the_common_ones(
