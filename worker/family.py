@@ -218,6 +218,28 @@ async def _join(journal: Journal, child: Child) -> Outcome:
     return await _settle(journal, call, Outcome(str(child.task_id), *ended))
 
 
+async def ended(journal: Journal, child: Child, *, ask: bool) -> Outcome | None:
+    """Return how a child that is not waited for ended, recorded once it has; a replay learns of it at the same place.
+
+    Args:
+        journal: of the run that started it.
+        child: the task.
+        ask: look whether it has ended, if that is not recorded.
+    """
+    key, about = f"join:{child.key}", {"child_id": str(child.task_id), "workflow": child.workflow}
+    row = journal.recorded(key)
+    if row is not None and row.number <= journal.next_number:
+        journal.call(key, Effect.PURE, CHILD, about)
+        return Outcome(**row.result)
+    if row is not None or not ask:
+        return None
+    asked = partial(family.outcome, scope=ENGINE, parent_id=journal.hold.task_id, task_id=child.task_id)
+    found = await journal.store.submit(journal.hold.run_id, asked)
+    if found is None:
+        return None
+    return await _settle(journal, journal.call(key, Effect.PURE, CHILD, about), Outcome(str(child.task_id), *found))
+
+
 async def _settle(journal: Journal, call: StepCall, outcome: Outcome) -> Outcome:
     error = {"error": outcome.error} if outcome.error else {}
     event = call.event(EventType.SUBAGENT_COMPLETED, status=outcome.status, usage=outcome.usage, **error)

@@ -122,6 +122,11 @@ class Journal:
         """Return PostgreSQL's time, as far as this worker can tell without asking."""
         return self.claim.now + timedelta(seconds=time.monotonic() - self._claimed_at)
 
+    @property
+    def next_number(self) -> int:
+        """The place in the run of the step that is begun next, from 1."""
+        return self._numbers + 1
+
     def recorded(self, key: str) -> StepRow | None:
         """Return what earlier attempts recorded of a step."""
         return self._recorded.get(key)

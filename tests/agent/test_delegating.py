@@ -104,6 +104,43 @@ async def test_children_get_a_share_of_what_is_left_and_no_more_than_they_ask_fo
 
 
 @pytest.mark.usefixtures("helper")
+@pytest.mark.parametrize("lost", [False, True], ids=["undisturbed", "its worker lost at the end"])
+async def test_a_child_nobody_waits_for_gives_back_what_it_did_not_use_once_it_has_ended(
+    lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    async def first_has_ended() -> None:
+        (child,) = await asyncio.to_thread(children, lab, task)
+        await lab.ended(child)
+
+    def reached(here: Point) -> None:
+        if here is Point.BEFORE_FINISH and lost and "model:4" in lab.steps(task):
+            lab.sql(
+                "UPDATE runs SET lease_until = now() - interval '1 s', fence = 2, worker = 'gone'"
+                " WHERE id = :id AND fence = 1",
+                id=task.run_id,
+            )
+
+    def hands_on(prompt: str) -> Call:
+        return Call("agent_helper", {"prompt": prompt, "wait": False}, prompt)
+
+    waits = lambda: [first_has_ended(), Call("calculator", {"expression": "1 + 1"}, "sum")]  # noqa: E731
+    cast(monkeypatch, hands_on("one"), waits, hands_on("two"), "done")
+    monkeypatch.setattr(crash, "reached", reached)
+    async with running_engine(quick, WORKFLOWS) as engine:
+        task = submit(lab, subagents=["helper"], tools=["calculator"], limits={"max_steps": 10})
+        done = await reconciled(lab, engine, task)
+        assert done.status == "succeeded", done.error
+        for child in children(lab, task):
+            await lab.ended(child)
+    shares = [each.input["limits"]["max_steps"] for each in children(lab, task)]
+    assert shares == [4, 3], "of 9 left, half; of 10 less 3 of its own and the 1 the first used, half"
+    joined = [key for key in lab.steps(task) if key.startswith("join:")]
+    assert lab.types(task).count("subagent.completed") == len(joined)
+    assert lab.types(task).count("task.resumed") == int(lost)
+    assert lab.dense(task)
+
+
+@pytest.mark.usefixtures("helper")
 async def test_a_child_that_fails_or_may_not_be_started_is_told_to_the_model(
     lab: Lab, quick: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from models.errors import NotFound
 from models.repositories import agents
 from models.scope import AccountScope
 from models.tasks import Effect, StepStatus
+from worker import family
 from worker.agent.limits import Limits, Tally
 from worker.agent.sharing import Share
 from worker.context import RunContext
@@ -108,6 +109,17 @@ class Delegation:
     tally: Tally
     grant: Grant
     _settled: set[str] = field(default_factory=set)
+    _let_go: list[Child] = field(default_factory=list)
+
+    async def settle(self) -> None:
+        """Before a call of the model: count what children that nobody waits for used, of those that have ended."""
+        journal = self.ctx.journal
+        answered = journal.recorded(self.tally.next_step)
+        ask = answered is None or answered.status != StepStatus.COMPLETED
+        for child in tuple(self._let_go):
+            if outcome := await family.ended(journal, child, ask=ask):
+                self.tally.lent[child.key] = Share.used(outcome.usage)
+                self._let_go.remove(child)
 
     async def call(self, key: str, tool: Tool, args: SpawnArguments | DelegateArguments) -> Any:
         """Start the task once, wait if asked to, and return what the model is told.
@@ -126,6 +138,8 @@ class Delegation:
         self.tally.lent[key] = Share.lent(limits)
         self._settled.add(key)
         if not args.wait:
+            if limits:
+                self._let_go.append(child)
             return {"task_id": str(child.task_id), "status": "started"}
         ended = await self.ctx.join(child)
         if limits:

@@ -50,13 +50,21 @@ log = logging.getLogger(__name__)
 class ModelSteps(JournalCallableOperationBackend[None]):
     """Carries out pydantic-ai's operations as journaled steps of one run."""
 
-    def __init__(self, ctx: RunContext, tally: Tally, budget: Budget, clock: Clock) -> None:
+    def __init__(
+        self,
+        ctx: RunContext,
+        tally: Tally,
+        budget: Budget,
+        clock: Clock,
+        settle: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         config = RoleBasedOperationConfig[None](model=None, event=None, capability=None, tool=None)
         super().__init__(agent_name="agent", config=config)
         self._ctx = ctx
         self._tally = tally
         self._budget = budget
         self._clock = clock
+        self._settle = settle
         self._stream: TextStream | None = None
         self._earlier: Lost = {}
 
@@ -83,6 +91,8 @@ class ModelSteps(JournalCallableOperationBackend[None]):
             self._ctx.report(self._tally.totals())
 
     async def _counted(self, model: str, body: Body) -> object:
+        if self._settle is not None:
+            await self._settle()
         self._recall(self._tally.next_step)
         answer = await self._recorded(self._tally.before_step(), model, body)
         self._tally.took(answer, OWN)

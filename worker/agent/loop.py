@@ -101,10 +101,11 @@ async def run_agent(
     clock = await Clock.of(ctx, tally)
     told = await _told(ctx, given, chosen, before)
     gate = Gate(ctx, given.approve, given.approval_expires_s)
-    tools = JournaledTools(ctx, tally, chosen, gate, clock, Delegation(ctx, tally, given))
+    delegation = Delegation(ctx, tally, given)
+    tools = JournaledTools(ctx, tally, chosen, gate, clock, delegation)
     budget = Budget(tally)
     model = BudgetedModel(model_of(given.model), budget)
-    steps = ModelSteps(ctx, tally, budget, clock)
+    steps = ModelSteps(ctx, tally, budget, clock, delegation.settle)
     window = Window(ctx, tally, steps, model, given.window, before.covered)
     agent = _agent(given, model, [JournalDurability(steps), Steering(ctx, tally), window, told], tools)
     # Limits are Tally's alone; pydantic-ai's own default of 50 requests would cut in.
