@@ -23,7 +23,7 @@ BENCHES = (
     *("submit", "status", "dispatch", "inflight", "durable", "agent", "stream", "events", "mcp", "blobs", "sandbox"),
     *("edits", "vectors", "words", "graph", "patterns", "population", "retrieval", "growth", "soak"),
 )
-#: What CI runs: the code of each on tiny sizes, so that a benchmark which no longer runs is noticed. Tests try two more.
+#: What CI runs: the code of each on tiny sizes, so that one which no longer runs is noticed. Tests try two more.
 SMOKE = tuple(name for name in BENCHES if name not in ("edits", "soak", "growth", "retrieval", "words"))
 
 

@@ -289,15 +289,15 @@ async def test_a_worker_that_is_reminded_indexes_what_waits_unless_it_is_told_no
 
 
 async def test_an_index_by_another_embedder_is_built_anew(
-    run: Run, scope: AccountScope, settings: Settings, say: Any
+    run: Run, database: Database, scope: AccountScope, settings: Settings, say: Any
 ) -> None:
     here = settings.model_copy(update={"embedder": "lexical"})
     say(scope, "A ferry?", "Yes.")
-    await serving.serve(here)
+    await serving.serve(here, database)
     run(index_builds.ask, INDEXING, Consumer.PASSAGES)
-    await serving.serve(here)
+    await serving.serve(here, database)
     run(lambda c: c.execute(text("UPDATE index_builds SET embedder = 'old' WHERE consumer = 'passages'")))
-    await serving.serve(here)
+    await serving.serve(here, database)
     built = run(index_builds.newest, INDEXING)["passages"]
     assert (built.state, built.embedder) == ("done", name_of(here))
 
