@@ -81,7 +81,7 @@ def measure(report: Report, database: Database, plan: Plan) -> None:
 
 def fill(database: Database, size: int, chance: random.Random) -> list[Request]:
     """Make accounts with patterns, and requests each of which has words of one of them."""
-    syllables = ["ba", "ko", "ri", "mu", "ten", "sal", "vor", "pil", "gar", "dem", "lu", "fi"]
+    syllables = ["ba", "ko", "ri", "mu", "ten", "sal", "var", "pil", "gar", "dem", "lu", "fi"]
     vocabulary = ["".join(chance.choices(syllables, k=4)) for _ in range(WORDS)]
     rarity = [1 / (rank + 3) for rank in range(WORDS)]
     tools = [f"{chance.choice(vocabulary)}_{chance.choice(vocabulary)}" for _ in range(TOOLS)]
