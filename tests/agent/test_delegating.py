@@ -153,6 +153,7 @@ async def test_a_child_that_fails_or_may_not_be_started_is_told_to_the_model(
         Call("spawn_task", {"workflow": "probe", "input": {"steps": [{"bad": 1}]}}, "f"),
         Call("spawn_task", {"workflow": "agent", "input": {"prompt": "x", "session": str(UUID(int=1))}}, "g"),
         Call("spawn_task", {"workflow": "agent", "input": {"prompt": "x", "sandbox": {"network": ["a.test"]}}}, "h"),
+        Call("spawn_task", {"workflow": "agent", "input": {"prompt": "x", "recall": {"messages": 9}}}, "i"),
     ]
     players = cast(monkeypatch, asked, "done", helper=script(ValueError("broken")))
     async with running_engine(quick, WORKFLOWS) as engine:
@@ -160,8 +161,8 @@ async def test_a_child_that_fails_or_may_not_be_started_is_told_to_the_model(
         done = await ended(lab, engine, task)
     failed, *refused = players.scripts["boss"].told()
     assert (failed["status"], failed["error"]["code"]) == ("failed", "unexpected_error")
-    assert [each["error"]["code"] for each in refused] == ["child_refused"] * 7
-    reasons = ("no workflow", "not http_request", "may name: helper", "tools", "steps", "session", "not a.test")
+    assert [each["error"]["code"] for each in refused] == ["child_refused"] * 8
+    reasons = ("workflow", "not http_request", "may name", "tools", "steps", "session", "not a.test", "recall")
     for each, why in zip(refused, reasons, strict=True):
         assert why in each["error"]["message"]
     assert done.status == "succeeded"

@@ -56,11 +56,6 @@ class Grant(Protocol):
         """Hosts its code may reach."""
         ...
 
-    @property
-    def memory(self) -> object | None:
-        """Where it is reminded from; None for nowhere."""
-        ...
-
 
 class Work(NamedTuple):
     """A task to hand over; for agents, the definition it is filled up from."""
@@ -182,8 +177,8 @@ class Delegation:
     def _bounded(self, given: dict[str, Any]) -> dict[str, Any]:
         if given.get("session") is not None:
             raise _refused("a session can't be handed on; leave it out")
-        if given.get("recall") and self.grant.memory is None:
-            raise _refused("recall can't be handed on by who has none; leave it out")
+        if given.get("recall"):  # it would see conversations that are not this agent's
+            raise _refused("recall can't be handed on; leave it out")
         tools, named = _names(given, "tools"), _names(given, "subagents")
         beyond = [name for name in tools if not any(_covers(own, name) for own in self.grant.tools)]
         beyond += [name for name in named if name not in self.grant.subagents]
