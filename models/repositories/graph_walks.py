@@ -31,6 +31,7 @@ _STEP = """
          ORDER BY e.from_id DESC LIMIT %(fan)s)
     ) AS there
 """
+# Most have no properties, and then say nothing: thousands of empty objects would be read one by one.
 # UNION forgets a node met twice at one depth, so cycles and hubs cost no more than depth times the nodes there are.
 # Rows come nearest first, and PostgreSQL makes no more of them than are taken.
 _NODES = f"""
@@ -42,15 +43,16 @@ WITH RECURSIVE here(id, depth) AS (
     SELECT step.far, here.depth + 1 FROM here, LATERAL ({_STEP}) AS step WHERE here.depth < %(depth)s
 ), met AS MATERIALIZED (SELECT id, depth FROM here LIMIT %(visits)s),
 near AS (SELECT id, min(depth) AS depth FROM met GROUP BY id ORDER BY min(depth), id DESC LIMIT %(most)s + 1)
-SELECT n.id, n.kind, n.key, n.properties, near.depth FROM near JOIN graph_nodes n ON n.id = near.id
+SELECT n.id, n.kind, n.key, nullif(n.properties, '{{}}'), near.depth FROM near JOIN graph_nodes n ON n.id = near.id
 WHERE n.account_id = %(account_id)s ORDER BY near.depth, n.id DESC
 """
 _EDGES = f"""
-SELECT DISTINCT ON (step.from_id, step.kind, step.to_id) step.from_id, step.kind, step.to_id, step.properties
+SELECT DISTINCT ON (step.from_id, step.kind, step.to_id)
+    step.from_id, step.kind, step.to_id, nullif(step.properties, '{{}}')
 FROM unnest(%(expanded)s::bigint[]) AS here(id), LATERAL ({_STEP}) AS step WHERE step.far = ANY(%(met)s::bigint[])
 ORDER BY step.from_id, step.kind, step.to_id
 """
-# A walk of one edge, nodes and edges at once: the starts first, without an edge. What has no properties says nothing.
+# A walk of one edge, nodes and edges at once: the starts first, without an edge.
 _ONE_STEP = Prepared("graph_one_step", f"""
 WITH start AS MATERIALIZED (
     SELECT n.id, n.kind, n.key, n.properties FROM graph_nodes n
@@ -165,11 +167,15 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
         bound = {"visits": VISITS + 5 * reach.most}
         return _one_step(_ONE_STEP(connection, {**limits, **given, **bound}).all(), reach.most)
     bounds = {"depth": reach.depth, "most": reach.most, "visits": VISITS + 5 * reach.most}
-    found = [NodeMet(*row) for row in connection.exec_driver_sql(_NODES, {**limits, **given, **bounds})]
+    found = [
+        NodeMet(row[0], row[1], row[2], row[3] or {}, row[4])
+        for row in connection.exec_driver_sql(_NODES, {**limits, **given, **bounds})
+    ]
     nodes = found[: reach.most]
     passed = {"expanded": [node.id for node in nodes if node.depth < reach.depth], "met": [node.id for node in nodes]}
     edges = connection.exec_driver_sql(_EDGES, {**limits, **passed}) if passed["expanded"] else ()
-    return Walk(nodes, [EdgeTaken(*row) for row in edges], len(found) > reach.most)
+    taken = [EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in edges]
+    return Walk(nodes, taken, len(found) > reach.most)
 
 
 def _one_step(rows: Sequence[Any], most: int) -> Walk:

@@ -70,11 +70,13 @@ def alike(one: Found, other: Found) -> float:
 
 def diverse(found: Sequence[Found], count: int = GIVEN_MAX, balance: float = BALANCE) -> list[Found]:
     """Return the `count` patterns of maximal marginal relevance, the best first."""
-    left, chosen = list(found), list[Found]()
-    while left and len(chosen) < count:
-        best = max(left, key=lambda each: _worth(each, chosen, balance))
-        left.remove(best)
-        chosen.append(best)
+    told, chosen = dict.fromkeys(range(len(found)), 0.0), list[Found]()  # how much of each is told by those chosen
+    while told and len(chosen) < count:
+        best = max(told, key=lambda place: balance * found[place].nearness - (1 - balance) * told[place])
+        chosen.append(found[best])
+        del told[best]
+        for place, so_far in told.items():
+            told[place] = max(so_far, alike(found[place], found[best]))
     return chosen
 
 
@@ -87,11 +89,6 @@ def within(chosen: Sequence[Found], tokens: int, text_of: Callable[[Found], str]
             fitting.append(each)
             room -= size
     return fitting
-
-
-def _worth(each: Found, chosen: Sequence[Found], balance: float) -> float:
-    told_already = max((alike(each, other) for other in chosen), default=0.0)
-    return balance * each.nearness - (1 - balance) * told_already
 
 
 def _words(each: Found) -> list[str]:
