@@ -14,7 +14,8 @@ from worker.patterns.definitions import words
 from worker.patterns.graph.asking import Fit
 
 #: What it adds to a likeness that a pattern solved the most of what a request speaks of, and that all others agree.
-SPOKEN, AGREED = 0.3, 0.5
+#: More for agreement finds more where requests are mixed, and less where tools that are often used are the wrong ones.
+SPOKEN, AGREED = 0.3, 0.1
 #: The nearer a pattern, the more its tools count: by this power of its likeness.
 SHARPNESS = 4
 
