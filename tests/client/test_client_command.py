@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 from umbel_client.cli import main, render, serving
 from umbel_client.cli.live import Display
+from umbel_client.cli.submitting import standard_input
 from umbel_client.models import Frame
 
 from tests.client.standin import QUESTION, StandIn, frame
@@ -39,6 +40,17 @@ def test_the_input_may_come_from_a_file_or_from_standard_input(run: Run, server:
     assert server.calls[-1][3]["input"] == {"a": 1}
     assert run("submit", "probe", "--input", "-", input='{"b": 2}').exit_code == 0
     assert server.calls[-1][3]["input"] == {"b": 2}
+
+
+def test_who_types_the_input_is_told_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = StringIO("{}")
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", typed)
+    assert standard_input() == "{}"
+    told = capsys.readouterr()
+    assert "Ctrl-D" in told.err and not told.out
 
 
 def test_an_input_that_is_no_json_object_is_a_usage_error(run: Run, server: StandIn) -> None:

@@ -47,7 +47,8 @@ async def lose_in_step(lab: Lab, quick: Settings, begin: Begin, effect: Effect) 
         await lab.until(lambda: calls and "one" in lab.steps(task))
         lose_worker(lab, task)
         async with running_engine(quick, flows) as other:
-            await other.execute(task.run_id)
+            taken_over = await other.execute(task.run_id)
+            assert taken_over in (Ended.SUCCEEDED, Ended.WAITING), "nobody took the run over"
         hang.set()
         assert await running is Ended.LOST, "the frozen worker's write was accepted"
     return lab.task(task), calls

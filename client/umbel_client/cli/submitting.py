@@ -30,9 +30,16 @@ class JsonInput(click.ParamType[dict[str, Any]]):
         return parsed
 
 
+def standard_input() -> str:
+    """Return what is piped in, or typed by a person, who is told what is waited for."""
+    if sys.stdin.isatty():
+        click.echo("Type it here and end with Ctrl-D, or give a file, or pipe it in.", err=True)
+    return sys.stdin.read()
+
+
 def _read(value: str) -> str:
     if value == "-":
-        return sys.stdin.read()
+        return standard_input()
     return Path(value[1:]).read_text("utf-8") if value.startswith("@") else value
 
 

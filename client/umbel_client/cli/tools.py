@@ -1,7 +1,6 @@
 """`umbel tools`: what agents may do."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 
 from umbel_client.cli import render
 from umbel_client.cli.base import Session, as_json, pass_session, print_json
-from umbel_client.cli.submitting import JsonInput
+from umbel_client.cli.submitting import JsonInput, standard_input
 
 secret_env = click.option(
     "--secret-env", metavar="NAME", help="The environment variable that has the secret; it is never an argument."
@@ -107,7 +106,7 @@ def _secret(variable: str) -> str:
 
 def _text(document: str) -> str:
     try:
-        return sys.stdin.read() if document == "-" else Path(document).read_text("utf-8")
+        return standard_input() if document == "-" else Path(document).read_text("utf-8")
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{document} is not readable as text: {error}") from error
 
