@@ -28,7 +28,7 @@ status: install ## Show what runs, since when, and its memory
 	@$(VENV)/python -m local status
 
 test: install-dev ## Run the whole test suite (ARGS="-k word" narrows it, JOBS=0 uses one process)
-	@$(VENV)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(VENV)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-mcp: install-dev ## Play MCP servers from npm, written in another language; needs Node.js
 	npm install --silent --no-save --no-audit --no-fund --prefix .umbel/npm $(addprefix @modelcontextprotocol/server-,everything@2026.8.31 filesystem@2026.8.31 memory@2026.8.31)

@@ -5,10 +5,11 @@ What a machine lacks is skipped locally with the reason and fails where CI is se
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from config.settings import Settings, get_settings
 from local import template
@@ -21,11 +22,17 @@ from models.database import Database, connect
 os.environ["UMBEL_ENVIRONMENT"] = "development"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and those of the graph together: they share a Neo4j."""
-    graph = Path(__file__).parent / "graph"
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("graph" if item.path.parent == graph else str(item.path)))
+class ByFile(LoadFileScheduling):
+    """The tests of a file share a process, and those of the graph do: they share a Neo4j."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/graph" if file.startswith("tests/graph/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 def lacking(what: str) -> None:

@@ -162,6 +162,7 @@ def test_a_redis_named_by_url_that_is_not_there_is_one_line_and_nothing_starts(
     monkeypatch.setenv("UMBEL_REDIS_URL", f"redis://:confidential@127.0.0.1:{free_port()}/0")
     for name in ("WEB", "FLOWER", "MCP"):
         monkeypatch.setenv(f"UMBEL_{name}_PORT", str(free_port()))
+    monkeypatch.delenv("UMBEL_DATABASE_URL", raising=False)  # other tests of this process may have set it
     lines: list[str] = []
     with pytest.raises(ServerUnreachable, match=r"UMBEL_REDIS_URL.*unset") as raised:
         Stack(home, lines.append).start()

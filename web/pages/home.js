@@ -86,12 +86,68 @@ async function stand(id) {
   $("title").className = task.status;
   $("why").textContent = why.summary;
   show("cancel", !ENDED.includes(task.status));
+  await questions(id);
   const outcome = task.result ?? task.error;
   show("outcome", outcome != null);
   show("result", outcome != null);
   const patches = (task.result?.files_modified ?? []).map((file) => file.patch).join("\n");
   $("result").textContent = patches || (outcome == null ? "" : JSON.stringify(outcome, null, 2));
   return task;
+}
+
+// Questions to a person
+
+const VERDICTS = {
+  approve: "Go on as asked", edit: "Go on with the arguments as I left them", answer: "Answer", reject: "Reject",
+  repeat: "Do it again", skip: "Go on without it", fail: "Fail the task",
+};
+
+function field(form, name, label, value) {
+  const made = document.createElement(name);
+  made.value = value;
+  put(form, "label", label).append(made);
+  return made;
+}
+
+// What a person may look at or fill in as JSON: a call's arguments, or the form of an answer that is more than a text.
+function draft(asked) {
+  if (asked.kind !== "input") return asked.args;
+  const names = Object.keys(asked.schema?.properties ?? {});
+  return names.length === 0 || names.join() === "text" ? null : Object.fromEntries(names.map((name) => [name, ""]));
+}
+
+function question(asked) {
+  const made = document.createElement("form");
+  made.addEventListener("submit", (event) => event.preventDefault());  // Enter decides nothing
+  put(made, "h3", asked.title ?? `Did ${asked.step} happen? The worker was lost while it did it.`);
+  const shown = JSON.stringify(draft(asked) ?? null, null, 2);
+  const label = asked.kind === "input" ? "Your answer" : `Arguments of ${asked.tool ?? asked.step}`;
+  const args = shown === "null" ? null : field(made, "textarea", label, shown);
+  if (args) Object.assign(args, { rows: Math.min(20, shown.split("\n").length), readOnly: asked.kind === "in_doubt" });
+  const comment = asked.kind === "in_doubt" ? null : field(made, "input", "Your words", "");
+  for (const verdict of asked.allowed) {
+    const button = put(made, "button", VERDICTS[verdict] ?? verdict);
+    button.type = "button";
+    button.addEventListener("click", () => attempt(() => decide(asked, verdict, args, comment)));
+  }
+  return made;
+}
+
+async function decide(asked, verdict, args, comment) {
+  const reply = { verdict, args_hash: asked.args_hash ?? undefined, comment: comment?.value || undefined };
+  if (verdict === "edit" || (verdict === "answer" && args)) reply.args = JSON.parse(args.value);
+  const id = encodeURIComponent(asked.id);
+  const headers = { "Content-Type": "application/json" };
+  await ask(`/v1/approvals/${id}/decide`, { method: "POST", headers, body: JSON.stringify(reply) });
+  await stand(asked.task_id);
+}
+
+async function questions(id) {
+  const { approvals } = await (await ask(`/v1/approvals?task_id=${id}`)).json();
+  const ids = approvals.map((each) => each.id).join(" ");
+  if (ids === $("asked").dataset.ids) return;  // what a person is writing stays as it is
+  $("asked").dataset.ids = ids;
+  $("asked").replaceChildren(...approvals.map(question));
 }
 
 // Server-sent events, by hand: EventSource can send no key.
@@ -114,7 +170,8 @@ async function watch(id) {
   let after = 0;
   let spoken = null;  // the text a model is speaking now
   $("events").replaceChildren();
-  $("result").textContent = $("why").textContent = "";
+  $("result").textContent = $("why").textContent = $("asked").dataset.ids = "";
+  $("asked").replaceChildren();
   $("title").textContent = id;
   $("title").focus();
   $("cancel").onclick = () => attempt(async () => {
@@ -133,7 +190,7 @@ async function watch(id) {
         spoken = null;
         line(frame);
         after = frame.seq;
-        if (frame.type.startsWith("task.") && after > known) known = (await stand(id)).last_seq;
+        if (/^(task|approval)\./.test(frame.type) && after > known) known = (await stand(id)).last_seq;
       }
     }
     return ENDED.includes((await stand(id)).status);
