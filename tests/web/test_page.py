@@ -39,5 +39,5 @@ def test_the_script_asks_for_routes_there_are() -> None:
     app: Flask = create_app(Settings(environment="development"))
     known = {re.sub(r"<[^>]+>", "{}", rule.rule) for rule in app.url_map.iter_rules()}
     asked = {re.sub(r"\$\{id\}", "{}", path) for path in re.findall(r"[`\"](/v1/[^`\"?]*)", read("home.js"))}
-    assert len(asked) == 7
+    assert len(asked) == 8
     assert asked <= known

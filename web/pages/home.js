@@ -79,13 +79,23 @@ function line(frame) {
   return made;
 }
 
+function cost(usage) {
+  if (!usage?.steps) return "";
+  const count = (name) => (usage[`${name}_tokens`] ?? 0).toLocaleString();
+  const unknown = usage.unpriced_steps ? `, and ${usage.unpriced_steps} calls whose price is not known` : "";
+  const script = usage.synthetic ? "Synthetic: a script spoke, no model. " : "";
+  return `${script}${count("input")} tokens in, ${count("output")} out: ${usage.usd} USD${unknown}.`;
+}
+
 async function stand(id) {
   const task = await (await ask(`/v1/tasks/${id}`)).json();
   const why = await (await ask(`/v1/tasks/${id}/why`)).json();
   $("title").textContent = `${task.workflow}, ${task.status}`;
   $("title").className = task.status;
   $("why").textContent = why.summary;
+  $("cost").textContent = cost(task.usage);
   show("cancel", !ENDED.includes(task.status));
+  show("retry", ["failed", "dead"].includes(task.status));
   await questions(id);
   const outcome = task.result ?? task.error;
   show("outcome", outcome != null);
@@ -133,9 +143,13 @@ function question(asked) {
   return made;
 }
 
+function written(text) {
+  try { return JSON.parse(text); } catch (error) { throw new Error(`What you wrote is no JSON: ${error.message}`); }
+}
+
 async function decide(asked, verdict, args, comment) {
   const reply = { verdict, args_hash: asked.args_hash ?? undefined, comment: comment?.value || undefined };
-  if (verdict === "edit" || (verdict === "answer" && args)) reply.args = JSON.parse(args.value);
+  if (verdict === "edit" || (verdict === "answer" && args)) reply.args = written(args.value);
   const id = encodeURIComponent(asked.id);
   const headers = { "Content-Type": "application/json" };
   await ask(`/v1/approvals/${id}/decide`, { method: "POST", headers, body: JSON.stringify(reply) });
@@ -170,13 +184,17 @@ async function watch(id) {
   let after = 0;
   let spoken = null;  // the text a model is speaking now
   $("events").replaceChildren();
-  $("result").textContent = $("why").textContent = $("asked").dataset.ids = "";
+  $("result").textContent = $("why").textContent = $("cost").textContent = $("asked").dataset.ids = "";
   $("asked").replaceChildren();
   $("title").textContent = id;
   $("title").focus();
   $("cancel").onclick = () => attempt(async () => {
     await ask(`/v1/tasks/${id}/cancel`, { method: "POST" });
     await stand(id);
+  });
+  $("retry").onclick = () => attempt(async () => {
+    await ask(`/v1/tasks/${id}/retry`, { method: "POST" });
+    open();
   });
   await again(async () => {
     let known = (await stand(id)).last_seq;
