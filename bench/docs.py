@@ -1,6 +1,7 @@
 """`python -m bench.docs`: write the figures in .umbel/bench into docs/benchmarks.md, and draw the plots.
 
-Only what stands between `<!-- figures: NAME -->` and `<!-- end -->` is replaced; the rest is written by people.
+Only what stands between `<!-- figures: NAME -->` and `<!-- end -->` is replaced; the rest is written by people. What
+was not measured here stays as it stands, and the summary counts the goals that stand on the page.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from bench.plots import FIGURES, PLOTS, ROOT, draw
 from bench.report import shown
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-_SECTION = re.compile(r"<!-- figures: (?P<name>[a-z]+) -->\n.*?<!-- end -->", re.DOTALL)
+_SECTION = re.compile(r"<!-- figures: (?P<name>[a-z]+) -->\n(?P<standing>.*?)<!-- end -->", re.DOTALL)
+_GOAL = re.compile(r"\| (met|\*\*missed\*\*) \|$", re.MULTILINE)
 #: Benchmarks whose rounds are samples over time: their goals say it all.
 _SAMPLED = ("soak",)
 
@@ -34,18 +36,23 @@ Report = dict[str, Any]
 def main(figures: Path, page: Path, plots: Path) -> None:
     """Bring the page and its pictures up to what was measured last."""
     draw(figures, plots)
-    page.write_text(
-        filled(page.read_text(encoding="utf-8"), lambda name: section(name, figures, plots)), encoding="utf-8"
-    )
+    text = filled(page.read_text(encoding="utf-8"), lambda name, standing: section(name, standing, figures, plots))
+    counted = summary(text)
+    page.write_text(filled(text, lambda name, standing: counted if name == "summary" else standing), encoding="utf-8")
 
 
-def filled(text: str, write: Callable[[str], str]) -> str:
-    """Return the page with every marked part written anew."""
-    return _SECTION.sub(lambda found: f"<!-- figures: {found['name']} -->\n{write(found['name'])}<!-- end -->", text)
+def filled(text: str, write: Callable[[str, str], str]) -> str:
+    """Return the page with every marked part written anew, from its name and what stands there."""
+
+    def anew(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"<!-- figures: {name} -->\n{write(name, found['standing'])}<!-- end -->"
+
+    return _SECTION.sub(anew, text)
 
 
-def section(name: str, figures: Path, plots: Path) -> str:
-    """Return the marked part for one benchmark, or for `machine` or `summary`.
+def section(name: str, standing: str, figures: Path, plots: Path) -> str:
+    """Return the marked part for one benchmark, or for `machine`; `standing` where there are no figures.
 
     Raises:
         ValueError: the page asks for a benchmark that does not exist.
@@ -53,21 +60,20 @@ def section(name: str, figures: Path, plots: Path) -> str:
     if name == "machine":
         return f"{re.sub(', load .*', '', machine())}.\n"
     if name == "summary":
-        return _summary([report for bench in BENCHES if (report := _read(bench, figures)) is not None])
+        return standing
     if name not in BENCHES:
         raise ValueError(f"docs/benchmarks.md asks for figures of {name!r}; there are {', '.join(BENCHES)}")
-    report = _read(name, figures)
-    return "Not measured yet.\n" if report is None else _report(report, figures, plots)
-
-
-def _read(name: str, figures: Path) -> Report | None:
     path = figures / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return standing or "Not measured yet.\n"
+    return _report(json.loads(path.read_text(encoding="utf-8")), figures, plots)
 
 
-def _summary(reports: list[Report]) -> str:
-    rows = [(each["bench"], sum(goal["met"] for goal in each["goals"]), len(each["goals"])) for each in reports]
-    return _table(["bench", "goals met", "of"], [[name, str(met), str(total)] for name, met, total in rows])
+def summary(text: str) -> str:
+    """Count the goals that stand on the page."""
+    found = {each["name"]: _GOAL.findall(each["standing"]) for each in _SECTION.finditer(text)}
+    rows = [[name, str(found[name].count("met")), str(len(found[name]))] for name in BENCHES if found.get(name)]
+    return _table(["bench", "goals met", "of"], rows)
 
 
 def _report(report: Report, figures: Path, plots: Path) -> str:
