@@ -14,7 +14,7 @@ from worker.crash import Point
 
 PATIENCE_S = 20
 #: A run comes along many times in this while; one that does not is counted, not waited for.
-PASSES_S = 8
+PASSES_S = 12
 POLL_S = 0.02
 
 

@@ -31,9 +31,8 @@ def processes(sandbox: LocalSandbox) -> set[tuple[int, str]]:
     holder = sandbox._holder
     if not isinstance(holder, Holder):
         return set()
-    parents = {
-        pid: int(_fields(Path(f"/proc/{pid}"))[1]) for pid, _ in every_process() if _fields(Path(f"/proc/{pid}"))
-    }
+    there = ((pid, _fields(Path(f"/proc/{pid}"))) for pid, _ in every_process())
+    parents = {pid: int(fields[1]) for pid, fields in there if fields}  # one may have ended since it was seen
     below = {holder.process.pid}
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
