@@ -74,6 +74,7 @@ def measure_by(report: Report, plan: Plan, rig: Rig, database: Database, made: S
     settings = _settings(rig, name)
     embedding = open_embedding(settings, LazyGateway())
     space = asyncio.run(embedding.space())
+    plan.say(f"retrieval: building the index by {name}" + (", a quarter of an hour" if name == "minilm" else ""))
     taken, size = asyncio.run(build(settings, database, embedding)), _one(rig, _SIZE, space.name) / 1e6
     report.notes.append(f"{name}: {space.dimension} numbers each, index built in {taken:.0f} s, {size:.0f} MB")
     memory = Memory(made, vectors_of(rig.postgres.url, space), embedding)

@@ -111,7 +111,11 @@ def test_a_client_that_floods_the_server_is_dropped(front: Front, account: Calle
         for _ in range(2_000_000):
             ws.send('{"action": "ping"}')
 
-    with connect(f"{front.sockets}/v1/stream", additional_headers=account.headers, max_queue=1) as ws:
+    url = parse_uri(f"{front.sockets}/v1/stream")
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # answers nobody reads soon fill it
+    narrow.connect((url.host, url.port))
+    with connect(f"{front.sockets}/v1/stream", sock=narrow, additional_headers=account.headers, max_queue=1) as ws:
         with pytest.raises((ConnectionClosed, OSError)):
             flood(ws)
     assert front.alive()
