@@ -5,31 +5,18 @@ What was said and made before there were passages is cut by who follows the reco
 
 from functools import partial
 
-from models.database import Database
 from models.patterns import Consumer
 from models.repositories import passages
-from models.repositories.index_builds import Build
-from worker.patterns import building
-from worker.patterns.building import INDEXING, SILENT_S, Building, run
-from worker.patterns.embedders.embedding import Embedding
+from worker.patterns.building import INDEXING, Building, run
 from worker.patterns.passages.following import AT_ONCE, write
 from worker.patterns.vectors.base import Content
-from worker.patterns.vectors.index import Vectors
+from worker.patterns.vectors.building import Builder
 
 
-class PassageBuilder:
-    """Builds what was asked for, if anything was."""
+class PassageBuilder(Builder):
+    """Builds the index of passages."""
 
-    def __init__(self, database: Database, embedding: Embedding, vectors: Vectors, silent_s: float = SILENT_S) -> None:
-        self._database = database
-        self._embedding = embedding
-        self._vectors = vectors
-        self._silent_s = silent_s
-
-    async def build(self) -> Build | None:
-        """Carry out the build that waits; as `worker.patterns.building.build`."""
-        by = self._embedding.embedder.name
-        return await building.build(self._database, Consumer.PASSAGES, by, self._fill, self._silent_s)
+    consumer = Consumer.PASSAGES
 
     async def _fill(self, building: Building) -> None:
         await run(self._database, lambda connection: passages.tell_all(connection, INDEXING))

@@ -27,6 +27,8 @@ PAGE = 256
 class Builder:
     """Builds what was asked for, if anything was."""
 
+    consumer = Consumer.VECTORS
+
     def __init__(self, database: Database, embedding: Embedding, vectors: Vectors, silent_s: float = SILENT_S) -> None:
         self._database = database
         self._embedding = embedding
@@ -36,7 +38,7 @@ class Builder:
     async def build(self) -> Build | None:
         """Carry out the build that waits; as `worker.patterns.building.build`."""
         by = self._embedding.embedder.name
-        return await building.build(self._database, Consumer.VECTORS, by, self._fill, self._silent_s)
+        return await building.build(self._database, self.consumer, by, self._fill, self._silent_s)
 
     async def _fill(self, building: Building) -> None:
         space, store, generation = await self._embedding.space(), self._vectors.store, building.build.generation
