@@ -6,10 +6,10 @@ and with the names of those that could not be asked.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from models.errors import ModelError
@@ -17,6 +17,8 @@ from models.scope import AccountScope
 from worker.errors import WorkerError
 from worker.patterns.block import entry, suspicious
 from worker.patterns.choosing import FOUND_MAX, GIVEN_MAX, Found, FoundBy, diverse, within
+
+T = TypeVar("T")
 
 #: Looked at for each one that is wanted: some name tools the run does not have.
 AHEAD = 3
@@ -107,36 +109,43 @@ class Retrieval:
         told = Retrieved()
         found = await self._found(scope, question, told) if question.text.strip() else []
         if self._relations is not None and found:
-            related = self._relations.refine
-            asked = promising(found, question)
-            refined = await self._asked(self._relations.name, lambda: related(scope, question, asked), told)
+            related = self._relations.refine(scope, question, promising(found, question))
+            refined = await asked(self._relations.name, related, told, self._patience_s)
             found = found if refined is None else refined
         return choose(told, found, question)
 
     async def _found(self, scope: AccountScope, question: Question, told: Retrieved) -> list[Found]:
         most = FOUND_MAX + SPARE if question.tools is None else FOUND_MAX * AHEAD
         for source in self._sources:
-            find = source.find
-            found = await self._asked(source.name, lambda: find(scope, question, most), told)  # noqa: B023
+            found = await asked(source.name, source.find(scope, question, most), told, self._patience_s)
             if found:  # an index that has nothing may only not have followed the record yet
                 return found
         return []
 
-    async def _asked(self, name: str, ask: Callable[[], Awaitable[list[Found]]], told: Retrieved) -> list[Found] | None:
-        try:
-            async with asyncio.timeout(self._patience_s):
-                found = await ask()
-        except TimeoutError:
-            told.degraded[name] = "timeout"
-        except (WorkerError, ModelError) as error:
-            told.degraded[name] = error.code
-        except Exception as error:
-            log.exception("a source of patterns failed", extra={"source": name, "reason": type(error).__name__})
-            told.degraded[name] = "unexpected_error"
-        else:
-            told.sources.append(name)
-            return found
-        return None
+
+class Told(Protocol):
+    """What says which sources were asked and answered, and which could not be, by the code of their error."""
+
+    sources: list[str]
+    degraded: dict[str, str]
+
+
+async def asked(name: str, ask: Awaitable[T], told: Told, patience_s: float) -> T | None:
+    """Return what a source answers, or None where it can't in time; `told` notes which. Never raises for a source."""
+    try:
+        async with asyncio.timeout(patience_s):
+            found = await ask
+    except TimeoutError:
+        told.degraded[name] = "timeout"
+    except (WorkerError, ModelError) as error:
+        told.degraded[name] = error.code
+    except Exception as error:
+        log.exception("a source failed", extra={"source": name, "reason": type(error).__name__})
+        told.degraded[name] = "unexpected_error"
+    else:
+        told.sources.append(name)
+        return found
+    return None
 
 
 def choose(told: Retrieved, found: Collection[Found], question: Question) -> Retrieved:

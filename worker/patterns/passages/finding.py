@@ -4,21 +4,19 @@ The index may be down or behind. Whatever it says is checked against the record,
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from models.database import Database
-from models.errors import ModelError
 from models.passages import PassageKind
 from models.repositories import passages
 from models.repositories.passages import PassageRow
 from models.scope import AccountScope
-from worker.errors import WorkerError
 from worker.patterns.block import speaks_to_model
 from worker.patterns.passages.block import CHARACTERS, entry
+from worker.patterns.retrieval import asked
 from worker.patterns.sources import TEXT_MAX, Opened, words_of
 from worker.patterns.vectors.base import Content, Where
 
@@ -28,8 +26,6 @@ T = TypeVar("T")
 FIRST, MOST = 40, 400
 #: Below this a passage has nothing to do with the request, whatever the embedder.
 NEAR_MIN = 0.15
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +97,9 @@ class Recall:
         """Return what is known for a request; never raises for a store."""
         told = Recollection()
         if sought.wanted and sought.text.strip():
-            found = await self._asked("vectors", self._by_likeness(scope, sought), told)
+            found = await asked("vectors", self._by_likeness(scope, sought), told, self._patience_s)
             if not found:  # an index that has nothing may only not have followed the record yet
-                found = await self._asked("words", self._by_words(scope, sought), told)
+                found = await asked("words", self._by_words(scope, sought), told, self._patience_s)
             told.given = found or []
         return told
 
@@ -128,22 +124,6 @@ class Recall:
     async def _known(self, scope: AccountScope, nearness: dict[UUID, float]) -> list[Recalled]:
         rows = await _off_loop(self._database, lambda c: passages.get_all(c, scope, list(nearness)))
         return [Recalled(row, nearness[row.id]) for row in rows]
-
-    async def _asked(self, name: str, ask: Awaitable[list[Recalled]], told: Recollection) -> list[Recalled] | None:
-        try:
-            async with asyncio.timeout(self._patience_s):
-                found = await ask
-        except TimeoutError:
-            told.degraded[name] = "timeout"
-        except (WorkerError, ModelError) as error:
-            told.degraded[name] = error.code
-        except Exception as error:
-            log.exception("a source of passages failed", extra={"source": name, "reason": type(error).__name__})
-            told.degraded[name] = "unexpected_error"
-        else:
-            told.sources.append(name)
-            return found
-        return None
 
 
 def by_words(connection: Any, scope: AccountScope, sought: Sought) -> list[Recalled]:
