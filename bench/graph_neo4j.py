@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -45,16 +44,19 @@ def some_neo4j(plan: Plan, report: Report) -> Iterator[dict[str, Any]]:
 async def told(
     store: GraphStore, scope: AccountScope, nodes: Sequence[NodeRow], ties: Sequence[tuple[int, str, int]]
 ) -> dict[str, float]:
-    """Tell a store of a graph, batch by batch; return what that cost, of a server started here in MB, too."""
+    """Tell a store of a graph, batch by batch; return what that cost, of a server started here its memory, too.
+
+    What it keeps on disk is not told: that grows with its next checkpoint only, minutes later.
+    """
     await store.prepare()
-    before, began = _folder_mb(), time.perf_counter()
+    began = time.perf_counter()
     for start in range(0, len(nodes), BATCH):
         await store.merge(scope, nodes[start : start + BATCH], [])
     for start in range(0, len(ties), BATCH):
         edges = [EdgeRow(scope.account_id, left, kind, right, {}) for left, kind, right in ties[start : start + BATCH]]
         await store.merge(scope, [], edges)
     costs = {"build s": time.perf_counter() - began}
-    return costs | {"MB": _folder_mb() - before, "peak MB": peak_mb(_java()[0].pid)} if _java() else costs
+    return costs | {"peak MB": peak_mb(_java()[0].pid)} if _java() else costs
 
 
 async def cleared(store: GraphStore, scopes: Iterable[AccountScope]) -> None:
@@ -67,9 +69,3 @@ async def cleared(store: GraphStore, scopes: Iterable[AccountScope]) -> None:
 def _java() -> list[psutil.Process]:
     """Return the server that this process started; none where another was named."""
     return [each for each in psutil.Process().children() if each.name() == "java"]
-
-
-def _folder_mb() -> float:
-    """What Neo4j keeps, without its log of transactions, which it prunes."""
-    folders = [Path(each.cmdline()[-1], "data", "databases", "neo4j") for each in _java()]
-    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) / 1e6
