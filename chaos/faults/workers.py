@@ -13,7 +13,7 @@ from local.rig import until
 from worker.crash import Point
 
 PATIENCE_S = 20
-#: A run comes along many times in this while; one that does not is counted, not waited for.
+#: Runs come along all the while; a point none of them passes by then is said, and not counted.
 PASSES_S = 12
 POLL_S = 0.02
 

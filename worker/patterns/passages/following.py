@@ -8,7 +8,7 @@ from uuid import UUID
 from models.database import Database
 from models.passages import PassageKind
 from models.patterns import Consumer
-from models.repositories import index_builds, passages, sessions
+from models.repositories import passages, sessions
 from models.repositories import pattern_outbox as outbox
 from models.repositories.passages import PassageRow
 from models.scope import AccountScope
@@ -16,6 +16,7 @@ from worker.patterns.building import INDEXING, run
 from worker.patterns.embedders.embedding import Embedding
 from worker.patterns.passages.cutting import embedded_as, of_artifact, of_message
 from worker.patterns.vectors.base import Content, Point, Space
+from worker.patterns.vectors.following import takes_changes
 from worker.patterns.vectors.index import Vectors
 
 #: Messages cut in one transaction, passages embedded at once, and sessions and artifacts claimed at once: what that is
@@ -51,11 +52,8 @@ class PassageFollower:
         for artifact_id in told[outbox.ARTIFACT]:
             await run(self._database, partial(cut_artifact, scope=scope, artifact_id=artifact_id))
         space = await self._embedding.space(Content.PASSAGES)
-        if not await self._vectors.exists(space):
-            # What only these were in would be searched as if it were all. A build brings them with everything else.
-            await run(self._database, lambda connection: index_builds.ask(connection, INDEXING, Consumer.PASSAGES))
-            if not await self._vectors.store.drafts(space):
-                return
+        if not await takes_changes(self._database, self._vectors, space, self.consumer):
+            return
         await self._index(scope, space, [*told[outbox.SESSION], *told[outbox.ARTIFACT]])
         await self._vectors.delete(scope, space, told[outbox.PASSAGE])
 

@@ -17,6 +17,15 @@ from worker.patterns.vectors.index import Vectors
 from worker.tools.redact import redact
 
 
+async def takes_changes(database: Database, vectors: Vectors, space: Space, consumer: Consumer) -> bool:
+    """Whether an index can be told of changes; one that isn't there is asked for, and told while it is built."""
+    if await vectors.exists(space):
+        return True
+    # What only these were in would be searched as if it were all. A build brings them with everything else.
+    await run(database, lambda connection: index_builds.ask(connection, INDEXING, consumer))
+    return bool(await vectors.store.drafts(space))
+
+
 class VectorFollower:
     """Follows the record into the vectors of one embedder."""
 
@@ -35,11 +44,8 @@ class VectorFollower:
         """
         ids = [UUID(entry.key) for entry in entries if entry.subject == outbox.PATTERN]
         space = await self._embedding.space()
-        if not await self._vectors.exists(space):
-            # What only these were in would be searched as if it were all. A build brings them with everything else.
-            await run(self._database, lambda connection: index_builds.ask(connection, INDEXING, Consumer.VECTORS))
-            if not await self._vectors.store.drafts(space):
-                return
+        if not await takes_changes(self._database, self._vectors, space, self.consumer):
+            return
         rows = await run(self._database, lambda connection: patterns.get_all(connection, scope, ids))
         await write(self._database, self._embedding, self._vectors, space, rows)
         await self._vectors.delete(scope, space, sorted(set(ids) - {row.id for row in rows}))
