@@ -51,12 +51,14 @@ class Front:
         return dict(answer.raise_for_status().json())
 
 
-def measure(front: Front, asked: str | Sequence[str], connections: int, count: int) -> dict[str, float]:
+def measure(
+    front: Front, asked: str | Sequence[str], connections: int, count: int, rate: float = 0.0
+) -> dict[str, float]:
     """Rate, latency, and CPU in ms for each request of the front and of both servers behind it."""
     load(front.port, asked, connections, max(count // 10, connections))
     meter = Meter({"front": front.pid, **front.servers})
     meter.start()
-    found = load(front.port, asked, connections, count)
+    found = load(front.port, asked, connections, count, rate)
     costs = {f"{name} CPU ms": seconds * 1000 / count for name, seconds in meter.stop().items()}
     return {"requests/s": found.rate, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms, **costs}
 

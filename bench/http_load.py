@@ -1,19 +1,22 @@
 """A load client in a process of its own: the same requests again and again over kept connections.
 
-One JSON object on stdin (`port`, `requests`, `connections`, `count`), one on stdout: seconds, and the latency of each.
+One JSON object on stdin (`port`, `requests`, `connections`, `count`, `rate`), one on stdout: seconds, and latencies.
+With a rate requests come by chance, so many a second on average, whether or not those before them are answered; the
+latency of one that had to wait for a connection counts from when it came.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import accumulate, cycle, islice, repeat
 
 from bench.measure import percentile
 
@@ -41,14 +44,16 @@ def request(method: str, path: str, key: str = "", body: object = None) -> str:
     return "\r\n".join([*lines, "", content])
 
 
-def load(port: int, asked: str | Sequence[str], connections: int, count: int) -> Load:
+def load(port: int, asked: str | Sequence[str], connections: int, count: int, rate: float = 0.0) -> Load:
     """Send `count` requests, in turn where there are several, over so many connections; return when all succeeded.
+
+    With a `rate` above 0 that many come a second, by chance; otherwise each connection's follow on its answers.
 
     Raises:
         RuntimeError: a request failed, or the server closed a connection.
     """
     requests = [asked] if isinstance(asked, str) else list(asked)
-    order = {"port": port, "requests": requests, "connections": connections, "count": count}
+    order = {"port": port, "requests": requests, "connections": connections, "count": count, "rate": rate}
     done = subprocess.run(
         [sys.executable, "-m", "bench.http_load"], input=json.dumps(order), capture_output=True, text=True,
         timeout=PATIENCE_S,
@@ -70,20 +75,31 @@ async def _answer(reader: asyncio.StreamReader) -> None:
         raise RuntimeError(f"{head[:40]!r}: {body[:500]!r}")
 
 
-async def _connection(port: int, left: Iterator[bytes], delays: list[float]) -> None:
+async def _connection(port: int, left: Iterator[tuple[float, bytes]], delays: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for asked in left:
-        began = time.perf_counter()
+    for due, asked in left:
+        began = due or time.perf_counter()
+        await asyncio.sleep(began - time.perf_counter())
         writer.write(asked)
         await _answer(reader)
         delays.append(time.perf_counter() - began)
     writer.close()
 
 
-async def _all(port: int, requests: list[str], connections: int, count: int) -> dict[str, object]:
-    left = islice(cycle([each.encode() for each in requests]), count)
+def _due(began: float, rate: float) -> Iterator[float]:
+    """Give when each request comes; 0: as soon as a connection is free."""
+    chance = random.Random(0)
+    return (
+        accumulate(repeat(rate), lambda due, rate: due + chance.expovariate(rate), initial=began)
+        if rate
+        else repeat(0.0)
+    )
+
+
+async def _all(port: int, requests: list[str], connections: int, count: int, rate: float) -> dict[str, object]:
     delays: list[float] = []
     began = time.perf_counter()
+    left = islice(zip(_due(began, rate), cycle([each.encode() for each in requests])), count)
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
             group.create_task(_connection(port, left, delays))

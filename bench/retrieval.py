@@ -48,7 +48,10 @@ from worker.patterns.vectors.opening import open_vectors
 CLIENTS, COUNT, CHECKED, LIMIT = (1, 4, 8), 1000, 100, 5
 RATE, P99_MS, RECALL = 50.0, 100.0, 0.9
 PATH = "/v1/rag/retrieve"
+#: Connections for requests that come at that rate, whether or not others are answered.
+WAITING = 32
 CPU = "all CPU ms"
+_OFFERED = f"offered {RATE:.0f}/s"
 _FAMILIES = ("front", "worker", "postgres", "redis")
 _VECTORS = "SELECT id, embedding::text FROM vectors.{}"
 _SIZE = """
@@ -97,10 +100,10 @@ def _round(
     report: Report, plan: Plan, front: Front, made: Sequence[Holding], name: str, asked: Sequence[Asked], memory: Memory
 ) -> None:
     requests = [request("POST", PATH, made[each.account].key, each.body) for each in asked]
-    for clients in CLIENTS:
-        found = measure(front, requests, clients, len(requests))
+    for clients, rate in (*((each, 0.0) for each in CLIENTS), (WAITING, RATE)):
+        found = measure(front, requests, clients, len(requests), rate)
         total = sum(found[f"{family} CPU ms"] for family in _FAMILIES)
-        report.add(f"umbel, {name}, {clients}", {**found, CPU: total})
+        report.add(f"umbel, {name}, {_OFFERED if rate else clients}", {**found, CPU: total})
     checked = asked[: plan.size(CHECKED, 4)]
     told, exact = _told(front, made, checked), asyncio.run(_in_memory(report, name, scoped(made, checked), memory))
     hit = sum(len(one & other) for one, other in zip(told, exact, strict=True))
@@ -150,7 +153,8 @@ def _judge(report: Report, name: str) -> None:
     ours, peer = [f"umbel, {name}, {clients}" for clients in CLIENTS], f"numpy and dictionaries, {name}"
     for each in ours[1:]:
         report.goal(f"{each}: requests/s", report.median(each, "requests/s"), ">=", RATE)
-        report.goal(f"{each}: p99 ms", report.median(each, "p99 ms"), "<=", P99_MS)
+    offered = f"umbel, {name}, {_OFFERED}"
+    report.goal(f"{offered}: p99 ms", report.median(offered, "p99 ms"), "<=", P99_MS)
     report.goal(f"{name}: share of what is exactly found", report.median(ours[0], "recall"), ">=", RECALL)
     report.notes.append(f"{name}: CPU per request over numpy and dictionaries {report.ratio(ours[0], peer, CPU):.2f}")
 

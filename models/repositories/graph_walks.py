@@ -2,6 +2,9 @@
 
 A node that many others are tied to would bring all of them. So a step takes from each node the newest edges of each
 kind and direction only, which an index gives in that order, and a walk ends after so many nodes.
+
+Each step is one statement. A recursive one for all would be planned anew each time, and as it can't tell which edges it
+took, a second would take them again: measured, walks of two edges cost twice as much.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ from models.prepared import Prepared
 from models.scope import AccountScope, SystemScope
 
 DEPTH_MAX, FAN_MAX, MOST_MAX = 4, 200, 2000
-#: Nodes looked at before a walk gives up looking for newer ones as far away; those met again at each depth count again.
+#: Edges a step takes before it gives up looking for more, besides five for each node wanted.
 VISITS = 2000
 
 # One step from the node `here`: of each kind and direction the edges to the newest nodes.
@@ -32,28 +35,12 @@ _STEP = """
     ) AS there
 """
 # Most have no properties, and then say nothing: thousands of empty objects would be read one by one.
-# UNION forgets a node met twice at one depth, so cycles and hubs cost no more than depth times the nodes there are.
-# Rows come nearest first, and PostgreSQL makes no more of them than are taken.
-_NODES = f"""
-WITH RECURSIVE here(id, depth) AS (
-    SELECT n.id, 0 FROM graph_nodes n JOIN unnest(%(start_kinds)s::text[], %(start_keys)s::text[]) AS start(kind, key)
-        ON n.kind = start.kind AND n.key = start.key
-    WHERE n.account_id = %(account_id)s
-    UNION
-    SELECT step.far, here.depth + 1 FROM here, LATERAL ({_STEP}) AS step WHERE here.depth < %(depth)s
-), met AS MATERIALIZED (SELECT id, depth FROM here LIMIT %(visits)s),
-near AS (SELECT id, min(depth) AS depth FROM met GROUP BY id ORDER BY min(depth), id DESC LIMIT %(most)s + 1)
-SELECT n.id, n.kind, n.key, nullif(n.properties, '{{}}'), near.depth FROM near JOIN graph_nodes n ON n.id = near.id
-WHERE n.account_id = %(account_id)s ORDER BY near.depth, n.id DESC
+_TAKEN = """
+SELECT t.from_id, t.kind, t.to_id, nullif(t.properties, '{}'), n.id, n.kind, n.key, nullif(n.properties, '{}')
+FROM taken t JOIN graph_nodes n ON n.id = t.far WHERE n.account_id = %(account_id)s::uuid
 """
-_EDGES = f"""
-SELECT DISTINCT ON (step.from_id, step.kind, step.to_id)
-    step.from_id, step.kind, step.to_id, nullif(step.properties, '{{}}')
-FROM unnest(%(expanded)s::bigint[]) AS here(id), LATERAL ({_STEP}) AS step WHERE step.far = ANY(%(met)s::bigint[])
-ORDER BY step.from_id, step.kind, step.to_id
-"""
-# A walk of one edge, nodes and edges at once: the starts first, without an edge.
-_ONE_STEP = Prepared("graph_one_step", f"""
+# The starts, without an edge, and the first step from them.
+_FIRST = Prepared("graph_first_step", f"""
 WITH start AS MATERIALIZED (
     SELECT n.id, n.kind, n.key, n.properties FROM graph_nodes n
     JOIN unnest(%(start_kinds)s::text[], %(start_keys)s::text[]) AS wanted(kind, key)
@@ -61,9 +48,12 @@ WITH start AS MATERIALIZED (
     WHERE n.account_id = %(account_id)s::uuid
 ), taken AS MATERIALIZED (SELECT step.* FROM start AS here, LATERAL ({_STEP}) AS step LIMIT %(visits)s::int)
 SELECT NULL::bigint, NULL::text, NULL::bigint, NULL::jsonb, id, kind, key, nullif(properties, '{{}}') FROM start
-UNION ALL
-SELECT t.from_id, t.kind, t.to_id, nullif(t.properties, '{{}}'), n.id, n.kind, n.key, nullif(n.properties, '{{}}')
-FROM taken t JOIN graph_nodes n ON n.id = t.far WHERE n.account_id = %(account_id)s::uuid
+UNION ALL {_TAKEN}
+""")  # fmt: skip
+_NEXT = Prepared("graph_next_step", f"""
+WITH taken AS MATERIALIZED (
+    SELECT step.* FROM unnest(%(ids)s::bigint[]) AS here(id), LATERAL ({_STEP}) AS step LIMIT %(visits)s::int
+) {_TAKEN}
 """)  # fmt: skip
 _COUNT_NODES = "SELECT kind, count(*) FROM graph_nodes WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
 _COUNT_EDGES = "SELECT kind, count(*) FROM graph_edges WHERE account_id = %(account_id)s GROUP BY kind ORDER BY kind"
@@ -154,38 +144,46 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
     """Return what is near the starts; a start that isn't there is missing."""
     limits = {
         "account_id": scope.account_id,
-        "kinds": sorted(reach.kinds),
+        "kinds": sorted(reach.kinds) if reach.depth else [],
         "outward": reach.outward,
         "inward": reach.inward,
         "fan": reach.fan,
+        "visits": VISITS + 5 * reach.most,
     }
-    given: dict[str, Any] = {
-        "start_kinds": [start.kind for start in starts],
-        "start_keys": [start.key for start in starts],
-    }
-    if reach.depth == 1:
-        bound = {"visits": VISITS + 5 * reach.most}
-        return _one_step(_ONE_STEP(connection, {**limits, **given, **bound}).all(), reach.most)
-    bounds = {"depth": reach.depth, "most": reach.most, "visits": VISITS + 5 * reach.most}
-    found = [
-        NodeMet(row[0], row[1], row[2], row[3] or {}, row[4])
-        for row in connection.exec_driver_sql(_NODES, {**limits, **given, **bounds})
-    ]
-    nodes = found[: reach.most]
-    passed = {"expanded": [node.id for node in nodes if node.depth < reach.depth], "met": [node.id for node in nodes]}
-    edges = connection.exec_driver_sql(_EDGES, {**limits, **passed}) if passed["expanded"] else ()
-    taken = [EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in edges]
-    return Walk(nodes, taken, len(found) > reach.most)
+    given = {"start_kinds": [start.kind for start in starts], "start_keys": [start.key for start in starts]}
+    rows = _FIRST(connection, {**limits, **given}).all()
+    way = _Way(reach.most)
+    way.come_to([row for row in rows if row[0] is None], 0)
+    level = way.come_to([row for row in rows if row[0] is not None], 1)
+    for depth in range(2, reach.depth + 1):
+        level = way.come_to(_NEXT(connection, {**limits, "ids": level}).all() if level else (), depth)
+    return way.walk()
 
 
-def _one_step(rows: Sequence[Any], most: int) -> Walk:
-    """Return a walk from rows of an edge, if any, and the node it leads to."""
-    starts = {row[4]: NodeMet(row[4], row[5], row[6], row[7] or {}, 0) for row in rows if row[0] is None}
-    met = {row[4]: NodeMet(row[4], row[5], row[6], row[7] or {}, 1) for row in rows if row[4] not in starts}
-    nodes = [each[id] for each in (starts, met) for id in sorted(each, reverse=True)]
-    kept = {node.id for node in nodes[:most]}
-    edges = {row[:3]: EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in rows if {row[0], row[2]} <= kept}
-    return Walk(nodes[:most], [edges[key] for key in sorted(edges)], len(nodes) > most)
+class _Way:
+    """What a walk came to so far, within its limit of nodes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._nodes: dict[int, NodeMet] = {}
+        self._edges: dict[tuple[int, str, int], EdgeTaken] = {}
+        self._cut = False
+
+    def come_to(self, rows: Sequence[Any], depth: int) -> list[int]:
+        """Add a step's edges, and the nodes they lead to, the newest first; return those that are new, by id."""
+        met = {row[4]: row for row in rows if row[4] not in self._nodes}
+        kept = sorted(met, reverse=True)[: self._most - len(self._nodes)]
+        self._cut = self._cut or len(kept) < len(met)
+        for row in (met[id] for id in kept):
+            self._nodes[row[4]] = NodeMet(row[4], row[5], row[6], row[7] or {}, depth)
+        taken = (EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in rows if row[0] is not None)
+        self._edges |= {edge[:3]: edge for edge in taken}
+        return kept
+
+    def walk(self) -> Walk:
+        """Return all of it, without edges to nodes there was no room for."""
+        taken = (self._edges[key] for key in sorted(self._edges) if {key[0], key[2]} <= self._nodes.keys())
+        return Walk(list(self._nodes.values()), list(taken), self._cut)
 
 
 def counts(connection: Connection, scope: AccountScope) -> Counts:

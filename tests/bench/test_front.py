@@ -32,6 +32,14 @@ def test_the_load_client_sends_each_request_once_and_none_that_is_refused_counts
         load(front.port, request("POST", "/v1/tasks", "no-such-key", BODY), connections=1, count=1)
 
 
+def test_requests_that_come_at_a_rate_count_from_when_they_came(rig: Rig) -> None:
+    front = fronts.umbel(rig)
+    ready = request("GET", "/healthz")
+    patient, hasty = (load(front.port, ready, connections=1, count=20, rate=rate) for rate in (50.0, 1e6))
+    assert patient.rate < 100, "they come no faster, however fast the answers"
+    assert hasty.p99_ms / 1000 * hasty.rate > 15, "one connection: the last waited for all before it"
+
+
 def test_the_peers_get_shows_every_field_of_ours(rig: Rig, peers: None) -> None:
     front = fronts.umbel(rig)
     with fronts.peer(rig) as theirs:

@@ -159,7 +159,7 @@ async def alike(
     Raises:
         GraphError: the store can't say.
     """
-    walk = await store.walk(scope, nodes, Reach(depth=2, kinds=kinds, fan=100, most=2000))
+    walk = await store.walk(scope, nodes, Reach(depth=2, kinds=kinds, most=2000))
     near, names = _neighbours(walk.edges), {node.id: node for node in walk.nodes}
     found = ((node, _shares(node, near, names)) for node in walk.nodes if node.kind == kind and node.depth == 2)
     scored = nlargest(limit, ((sum(shares.values()), node.id, node, shares) for node, shares in found))

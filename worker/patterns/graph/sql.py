@@ -1,4 +1,4 @@
-"""The graph in PostgreSQL: the record's own tables, walked by recursive queries. There is nothing to feed."""
+"""The graph in PostgreSQL: the record's own tables, walked step by step. There is nothing to feed."""
 
 import asyncio
 from collections.abc import Callable, Sequence
