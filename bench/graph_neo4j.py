@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from bench.measure import peak_mb
 from bench.report import Report
 from config.settings import Settings
+from local.graph.server import PASSWORD, Unobtainable, neo4j_server
 from models.repositories.graph import EdgeRow, NodeRow
 from models.scope import AccountScope
-from tests.graph.server import PASSWORD, Unobtainable, neo4j_server
 from worker.patterns.graph.base import GraphStore
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
+from local.graph.server import PASSWORD, Unobtainable, neo4j_server
 from models.base import new_id
 from models.database import Database
 from models.patterns import Consumer, EdgeKind, NodeKind
@@ -16,7 +17,6 @@ from models.repositories import accounts, graph, pattern_outbox
 from models.repositories.graph import Edge, Node
 from models.repositories.graph_walks import Place, Reach, Walk
 from models.scope import OPERATIONS, AccountScope
-from tests.graph.server import PASSWORD, Unobtainable, neo4j_server
 from worker.patterns.feeding import FEEDING, drain
 from worker.patterns.graph.base import GraphStore
 from worker.patterns.graph.following import GraphFollower

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 POM, SOURCE = HERE / "pom.xml", HERE / "Neo4jServer.java"
 FETCH_S, COMPILE_S = 600, 120
 SMALL = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # and quick to start
-PASSWORD = "of-this-test-only"
+PASSWORD = "of-this-run-only"  # noqa: S105 - of a server on loopback that is thrown away
 
 
 class Unobtainable(Exception):
@@ -48,7 +48,7 @@ def neo4j_server(options: Sequence[str] = SMALL, page_cache_mb: int = 32) -> Ite
                 ["java", *options, "-cp", classpath, SOURCE.stem, str(page_cache_mb), str(Path(home, "neo4j"))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
-        assert process.stdin and process.stdout
+        assert process.stdout
         try:
             yield _ready(process.stdout.readline().strip(), log)
         finally:

@@ -1,0 +1,1 @@
+"""A Neo4j for tests and benchmarks: its community edition on this machine's JDK."""
