@@ -7,7 +7,7 @@ Each step is one statement. A recursive one for all would be planned anew each t
 took, a second would take them again: measured, walks of two edges cost twice as much.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -132,6 +132,34 @@ class Walk:
     cut: bool = False
 
 
+class Way:
+    """What a walk came to so far, step by step, within its limit of nodes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._nodes: dict[int, NodeMet] = {}
+        self._edges: dict[tuple[int, str, int], EdgeTaken] = {}
+        self._cut = False
+
+    def begin(self, nodes: Iterable[NodeMet]) -> list[int]:
+        """Begin with the starts; return what `come_to` does."""
+        return self.come_to(nodes, ())
+
+    def come_to(self, nodes: Iterable[NodeMet], edges: Iterable[EdgeTaken]) -> list[int]:
+        """Add a step's edges and the nodes they lead to, the newest first; return the ids of those that are new."""
+        met = {node.id: node for node in nodes if node.id not in self._nodes}
+        kept = sorted(met, reverse=True)[: self._most - len(self._nodes)]
+        self._cut = self._cut or len(kept) < len(met)
+        self._nodes |= {id: met[id] for id in kept}
+        self._edges |= {edge[:3]: edge for edge in edges}
+        return kept
+
+    def walk(self) -> Walk:
+        """Return all of it, without edges to nodes there was no room for."""
+        taken = (self._edges[key] for key in sorted(self._edges) if {key[0], key[2]} <= self._nodes.keys())
+        return Walk(list(self._nodes.values()), list(taken), self._cut)
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many nodes and edges there are, by kind."""
@@ -152,38 +180,21 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
     }
     given = {"start_kinds": [start.kind for start in starts], "start_keys": [start.key for start in starts]}
     rows = _FIRST(connection, {**limits, **given}).all()
-    way = _Way(reach.most)
-    way.come_to([row for row in rows if row[0] is None], 0)
-    level = way.come_to([row for row in rows if row[0] is not None], 1)
+    way = Way(reach.most)
+    way.begin(_nodes((row for row in rows if row[0] is None), 0))
+    level = _come(way, [row for row in rows if row[0] is not None], 1)
     for depth in range(2, reach.depth + 1):
-        level = way.come_to(_NEXT(connection, {**limits, "ids": level}).all() if level else (), depth)
+        level = _come(way, _NEXT(connection, {**limits, "ids": level}).all() if level else (), depth)
     return way.walk()
 
 
-class _Way:
-    """What a walk came to so far, within its limit of nodes."""
+def _come(way: Way, rows: Sequence[Any], depth: int) -> list[int]:
+    edges = (EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in rows)
+    return way.come_to(_nodes(rows, depth), edges)
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._nodes: dict[int, NodeMet] = {}
-        self._edges: dict[tuple[int, str, int], EdgeTaken] = {}
-        self._cut = False
 
-    def come_to(self, rows: Sequence[Any], depth: int) -> list[int]:
-        """Add a step's edges, and the nodes they lead to, the newest first; return those that are new, by id."""
-        met = {row[4]: row for row in rows if row[4] not in self._nodes}
-        kept = sorted(met, reverse=True)[: self._most - len(self._nodes)]
-        self._cut = self._cut or len(kept) < len(met)
-        for row in (met[id] for id in kept):
-            self._nodes[row[4]] = NodeMet(row[4], row[5], row[6], row[7] or {}, depth)
-        taken = (EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in rows if row[0] is not None)
-        self._edges |= {edge[:3]: edge for edge in taken}
-        return kept
-
-    def walk(self) -> Walk:
-        """Return all of it, without edges to nodes there was no room for."""
-        taken = (self._edges[key] for key in sorted(self._edges) if {key[0], key[2]} <= self._nodes.keys())
-        return Walk(list(self._nodes.values()), list(taken), self._cut)
+def _nodes(rows: Iterable[Any], depth: int) -> Iterator[NodeMet]:
+    return (NodeMet(row[4], row[5], row[6], row[7] or {}, depth) for row in rows)
 
 
 def counts(connection: Connection, scope: AccountScope) -> Counts:

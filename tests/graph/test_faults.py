@@ -119,11 +119,12 @@ async def test_an_edge_somebody_drew_to_another_account_is_not_followed(
 
 def test_no_statement_for_neo4j_has_a_node_without_its_account() -> None:
     kinds = frozenset({EdgeKind.USES, EdgeKind.SOLVES})
-    made = [cypher.step(kinds, True, True), cypher.merge_edges(USES), cypher.delete_edges(USES)]
+    made = [cypher.step(kinds, True, True), cypher.step_from_hubs(kinds, True, True)]
+    made += [cypher.merge_edges(USES), cypher.delete_edges(USES)]
     fixed = [each for name, each in vars(cypher).items() if name.isupper() and isinstance(each, str) and "(" in each]
     fixed = [each for each in fixed if "UmbelIndex" not in each and ("MATCH" in each or "MERGE" in each)]
     statements = [*made, *cypher.SWEEP, *fixed]
-    assert len(statements) >= 9
+    assert len(statements) >= 11
     for statement in statements:
         assert statement.count(f":{cypher.LABEL}") == statement.count(f":{cypher.LABEL} {{account: $account") > 0
 

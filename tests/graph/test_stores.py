@@ -11,6 +11,7 @@ from models.repositories import graph
 from models.repositories.graph import Edge, Node
 from models.repositories.graph_walks import Counts, Reach
 from tests.graph.conftest import Facts, node
+from worker.patterns.graph.neo4j_walks import HUB
 
 USES, SOLVES, FAILED_ON = EdgeKind.USES, EdgeKind.SOLVES, EdgeKind.FAILED_ON
 RELATED_TO = EdgeKind.RELATED_TO
@@ -69,6 +70,19 @@ async def test_of_a_hub_only_the_newest_edges_of_each_kind_are_taken(facts: Fact
     assert set(near) == {"Tool:hub", "Run:29", "Run:28", "Run:27", "Run:first"}
     walk = await facts.walk("Tool:hub", depth=1, fan=3)
     assert len(walk.edges) == 4
+
+
+async def test_a_hub_larger_than_a_store_looks_at_gives_the_newest_of_each_kind_and_direction(facts: Facts) -> None:
+    hub = node("Tool:hub")
+    runs = [Edge(node(f"Run:{number:03}"), USES, hub, {"step": number}) for number in range(HUB)]
+    others = [Edge(node(f"Pattern:{number}"), SOLVES, hub) for number in range(5)]
+    away = [Edge(hub, RELATED_TO, node(f"Concept:{number}")) for number in range(5)]
+    await facts.write(*runs, *others, *away)
+    near = set(await facts.near("Tool:hub", depth=1, fan=2))
+    assert near == {"Tool:hub", "Run:199", "Run:198", "Pattern:4", "Pattern:3", "Concept:4", "Concept:3"}
+    inward = await facts.walk("Run:000", depth=2, fan=2, kinds=frozenset({USES}), outward=True)
+    assert {each.key for each in inward.nodes} == {"000", "hub", "199", "198"}
+    assert {edge.properties["step"] for edge in inward.edges} == {0, 199, 198}
 
 
 async def test_a_walk_that_comes_to_too_much_keeps_what_is_nearest_and_says_so(facts: Facts) -> None:

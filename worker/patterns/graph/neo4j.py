@@ -17,17 +17,15 @@ from config.settings import Settings
 from config.version import VERSION
 from models.patterns import EdgeKind
 from models.repositories.graph import EdgeRow, NodeRow
-from models.repositories.graph_walks import Counts, EdgeTaken, NodeMet, Place, Reach, Walk
+from models.repositories.graph_walks import Counts, Place, Reach, Walk
 from models.scope import AccountScope
 from worker.patterns.graph import cypher
 from worker.patterns.graph.errors import GraphError, GraphStoreRefused, GraphStoreUnavailable
+from worker.patterns.graph.neo4j_walks import Ask, Row, walk
 
 T = TypeVar("T")
-Row = dict[str, Any]
 
 BATCH = 1000
-#: Edges of one node looked at in one step.
-SCAN = 20_000
 #: A store that could not be used is left alone for this long, so that what asks it meanwhile need not wait.
 REST_S = 5.0
 _PASSING = (
@@ -64,7 +62,7 @@ class Neo4jGraph:
     async def merge(self, scope: AccountScope, nodes: Sequence[NodeRow], edges: Sequence[EdgeRow]) -> None:
         """Put rows in place of those with the same ids, in one transaction."""
 
-        async def work(ask: "_Ask") -> None:
+        async def work(ask: Ask) -> None:
             ordered = sorted(nodes, key=lambda node: node.id)
             await ask.all(cypher.MERGE_NODES, rows=[_node_row(node) for node in ordered])
             for kind, given in _grouped((edge.kind, _edge_row(edge)) for edge in sorted(edges, key=_edge_key)):
@@ -75,7 +73,7 @@ class Neo4jGraph:
     async def delete(self, scope: AccountScope, ids: Sequence[int], edges: Sequence[tuple[int, str, int]]) -> None:
         """Delete nodes, with their edges, and edges, in one transaction."""
 
-        async def work(ask: "_Ask") -> None:
+        async def work(ask: Ask) -> None:
             await ask.all(cypher.DELETE_NODES, ids=sorted(ids))
             pairs = ((kind, {"from_id": left, "to_id": right}) for left, kind, right in sorted(edges))
             for kind, rows in _grouped(pairs):
@@ -110,12 +108,12 @@ class Neo4jGraph:
 
     async def walk(self, scope: AccountScope, starts: Sequence[Place], reach: Reach) -> Walk:
         """Return what is near the starts, step by step in one transaction."""
-        return await self._read(scope, lambda ask: _walk(ask, starts, reach))
+        return await self._read(scope, lambda ask: walk(ask, starts, reach))
 
     async def counts(self, scope: AccountScope) -> Counts:
         """Count nodes and edges by kind."""
 
-        async def work(ask: "_Ask") -> Counts:
+        async def work(ask: Ask) -> Counts:
             nodes, edges = await ask.all(cypher.COUNT_NODES), await ask.all(cypher.COUNT_EDGES)
             return Counts(*({row["kind"]: row["number"] for row in rows} for rows in (nodes, edges)))
 
@@ -127,20 +125,20 @@ class Neo4jGraph:
         if driver:
             await driver.close()
 
-    async def _read(self, scope: AccountScope, work: "Callable[[_Ask], Awaitable[T]]") -> T:
+    async def _read(self, scope: AccountScope, work: Callable[[Ask], Awaitable[T]]) -> T:
         return await self._guarded(lambda session: session.execute_read(self._bound(scope, work)))
 
-    async def _write(self, scope: AccountScope, work: "Callable[[_Ask], Awaitable[T]]") -> T:
+    async def _write(self, scope: AccountScope, work: Callable[[Ask], Awaitable[T]]) -> T:
         return await self._guarded(lambda session: session.execute_write(self._bound(scope, work)))
 
     def _bound(
-        self, scope: AccountScope, work: "Callable[[_Ask], Awaitable[T]]"
+        self, scope: AccountScope, work: Callable[[Ask], Awaitable[T]]
     ) -> Callable[[neo4j.AsyncManagedTransaction], Awaitable[T]]:
         """Bind work to an account and a limit of time that Neo4j itself keeps."""
 
         @neo4j.unit_of_work(timeout=self._settings.graph_timeout_s)
         async def bound(transaction: neo4j.AsyncManagedTransaction) -> T:
-            return await work(_Ask(transaction, scope))
+            return await work(Ask(transaction, scope))
 
         return bound
 
@@ -170,57 +168,6 @@ class Neo4jGraph:
         return GraphError()
 
 
-class _Ask:
-    """A transaction bound to an account: every statement gets it as `$account`, whatever else it is given."""
-
-    def __init__(self, transaction: neo4j.AsyncManagedTransaction, scope: AccountScope) -> None:
-        self._transaction = transaction
-        self._account = str(scope.account_id)
-
-    async def all(self, statement: str, **parameters: Any) -> list[Row]:
-        """Return every row of a statement; rows to write may be none, then nothing is sent."""
-        if any(parameters.get(name) == [] for name in ("rows", "ids", "starts")):
-            return []
-        result = await self._transaction.run(statement, {**parameters, "account": self._account})
-        return await result.data()
-
-
-async def _walk(ask: _Ask, starts: Sequence[Place], reach: Reach) -> Walk:
-    given = [start._asdict() for start in starts]
-    level = _met(await ask.all(cypher.STARTS, starts=given), 0)
-    nodes: dict[int, NodeMet] = {}
-    edges: dict[tuple[int, str, int], EdgeTaken] = {}
-    cut = _keep(nodes, level, reach.most)
-    for depth in range(1, reach.depth + 1 if reach.kinds and (reach.outward or reach.inward) else 0):
-        asked = [node.id for node in level if node.id in nodes]
-        rows = await ask.all(cypher.step(reach.kinds, reach.outward, reach.inward), ids=asked, fan=reach.fan, scan=SCAN)
-        level = [node for node in _met(rows, depth) if node.id not in nodes]
-        cut = _keep(nodes, level, reach.most) or cut
-        edges |= {_taken_key(edge): edge for edge in map(_taken, rows)}
-    kept = [edge for edge in edges.values() if edge.from_id in nodes and edge.to_id in nodes]
-    return Walk(list(nodes.values()), sorted(kept, key=_taken_key), cut)
-
-
-def _keep(nodes: dict[int, NodeMet], level: Sequence[NodeMet], most: int) -> bool:
-    """Add a level's nodes, the newest first, as far as there is room; returns whether some had none."""
-    room = most - len(nodes)
-    nodes.update({node.id: node for node in level[:room]})
-    return len(level) > room
-
-
-def _met(rows: Sequence[Row], depth: int) -> list[NodeMet]:
-    met = {row["id"]: NodeMet(row["id"], row["kind"], row["key"], _told(row["properties"]), depth) for row in rows}
-    return sorted(met.values(), key=lambda node: -node.id)
-
-
-def _taken(row: Row) -> EdgeTaken:
-    return EdgeTaken(row["from_id"], row["edge"], row["to_id"], _told(row["edge_properties"]))
-
-
-def _taken_key(edge: EdgeTaken) -> tuple[int, str, int]:
-    return edge.from_id, edge.kind, edge.to_id
-
-
 def _edge_key(edge: EdgeRow) -> tuple[int, str, int]:
     return edge.from_id, edge.kind, edge.to_id
 
@@ -246,12 +193,6 @@ def _fits(name: str, value: object) -> bool:
     if isinstance(value, int):
         return isinstance(value, bool) or -(2**63) <= value < 2**63
     return isinstance(value, str | float)
-
-
-def _told(held: Mapping[str, Any]) -> Row:
-    """Return properties as the record has them."""
-    told = {name: value for name, value in held.items() if name not in cypher.OWN}
-    return told | (json.loads(held["more"]) if "more" in held else {})
 
 
 def _grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[str, list[T]]]:
