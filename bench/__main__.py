@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+import psutil
 from rich.console import Console
 
 from bench.report import Report
@@ -64,12 +65,20 @@ def main(only: str | None, rounds: int, smoke: bool, growth: bool, out: Path | N
     plan = Plan(1 if smoke else rounds, scale, lambda line: console.print(f"[dim]{line}[/]"), growth and not smoke)
     console.print(machine())
     for name in names:
-        began = time.monotonic()
+        began, used = time.monotonic(), psutil.cpu_times()
         report: Report = import_module(f"bench.{name}").run(plan)
+        report.notes.append(_lost(used))
         if smoke:
             report.goals.clear()
         report.print(console)
         console.print(f"  {report.write(out)} ({time.monotonic() - began:.0f} s)")
+
+
+def _lost(before: object) -> str:
+    """Say how much of the machine's time others on its host had since then: what they take is in every time measured."""
+    now = psutil.cpu_times()._asdict()
+    gone = {name: value - getattr(before, name) for name, value in now.items() if not name.startswith("guest")}
+    return f"the host gave {gone.get('steal', 0.0) / max(sum(gone.values()), 1e-9):.1%} of the CPU time to others"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -75,11 +75,15 @@ SELECT {_ROW} FROM (
     SELECT *, embedding <=> %(vector)s::{{type}} AS distance FROM vectors.{{name}} WHERE {_WITHIN}
     ORDER BY embedding <=> %(vector)s::{{type}} LIMIT %(limit)s) nearest
 """
-# Compares all the account has: right where the index gave up before it met enough of them.
+# Compares all the account has: right where the index gave up before it met enough of them. No index is in this order.
 _EXACT = f"""
-WITH mine AS MATERIALIZED (SELECT * FROM vectors.{{name}} WHERE {_WITHIN})
-SELECT {_ROW} FROM (SELECT *, embedding <=> %(vector)s::{{type}} AS distance FROM mine) measured
-ORDER BY distance, id LIMIT %(limit)s
+SELECT {_ROW} FROM (
+    SELECT *, embedding <=> %(vector)s::{{type}} AS distance FROM vectors.{{name}} WHERE {_WITHIN}
+    ORDER BY (embedding <=> %(vector)s::{{type}}) + 0, id LIMIT %(limit)s) nearest
+"""
+_FEW = """
+SELECT count(*) <= %(most)s
+FROM (SELECT FROM vectors.{name} WHERE account_id = %(account_id)s LIMIT %(most)s + 1) AS met
 """
 _COUNT = f"SELECT count(*) FROM vectors.{{name}} WHERE {_WITHIN}"
 _DELETE = "DELETE FROM vectors.{table} WHERE account_id = %(account_id)s AND id = ANY(%(ids)s::uuid[])"
@@ -187,6 +191,30 @@ def put(connection: Connection, scope: SystemScope, table: str, dimension: int, 
         connection.exec_driver_sql(statement, dict(zip(names, columns, strict=True)))
 
 
+def are_few(connection: Connection, scope: AccountScope, name: str, most: int) -> bool:
+    """Return whether the account has at most so many points; looks at no more of them.
+
+    Raises:
+        NotFound: there is no collection of this name.
+    """
+    values: dict[str, Any] = {"account_id": str(scope.account_id), "most": most}
+    with _missing():
+        return bool(connection.exec_driver_sql(_FEW.format(name=_checked(name)), values).scalar_one())
+
+
+def all_near(
+    connection: Connection, scope: AccountScope, name: str, dimension: int, vector: str, where: Condition, limit: int
+) -> list[Hit]:
+    """Return what `near` does, by a look at every point the account has.
+
+    Raises:
+        NotFound: there is no collection of this name.
+    """
+    values = {**where._asdict(), "account_id": str(scope.account_id), "vector": vector, "limit": limit}
+    with _missing():
+        return _found(connection, _EXACT.format(name=_checked(name), type=_kind_of(dimension)), values)
+
+
 def near(
     connection: Connection, scope: AccountScope, name: str, dimension: int, vector: str, where: Condition, limit: int
 ) -> list[Hit]:
@@ -199,7 +227,7 @@ def near(
     names = {"name": _checked(name), "type": _kind_of(dimension), "effort": min(max(4 * limit, LEAST_EFFORT), 1000)}
     with _missing():
         rows = _found(connection, _NEAR.format(**names), values)
-        return rows if len(rows) == limit else _found(connection, _EXACT.format(**names), values)
+    return rows if len(rows) == limit else all_near(connection, scope, name, dimension, vector, where, limit)
 
 
 def _found(connection: Connection, statement: str, values: dict[str, Any]) -> list[Hit]:

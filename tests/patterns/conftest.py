@@ -86,14 +86,14 @@ def at(server: "QdrantStandIn", database: Database, key: str = KEY) -> Vectors:
         return open_vectors(settings, database)
 
 
-@pytest.fixture(params=["pgvector", "qdrant", "qdrant over HTTP"])
+@pytest.fixture(params=["pgvector", "pgvector by its index", "qdrant", "qdrant over HTTP"])
 async def vectors(
     request: pytest.FixtureRequest, database: Database, standin: "QdrantStandIn"
 ) -> AsyncIterator[Vectors]:
     from worker.patterns.vectors.qdrant import QdrantStore
 
-    if request.param == "pgvector":
-        opened = Vectors(PgvectorStore(database))
+    if request.param.startswith("pgvector"):
+        opened = Vectors(PgvectorStore(database, few=0) if "index" in request.param else PgvectorStore(database))
     elif request.param == "qdrant":
         opened = Vectors(QdrantStore(standin.engine, "umbel", quantized=True))
     else:

@@ -107,6 +107,19 @@ async def test_an_account_with_few_among_many_finds_all_of_them(vectors: Vectors
     assert await found(vectors, space, limit=5) == [2, 1]
 
 
+async def test_an_account_that_grows_and_shrinks_finds_its_nearest_all_along(database: Database) -> None:
+    store, made = PgvectorStore(database, few=3), Space(Content.TEXT, f"test:{uuid4()}", SIZE)
+    vectors = Vectors(store)
+    await vectors.ensure(made)
+    points = [point(n, vector(1, 1 - n / 10)) for n in range(6)]
+    for start, end, known in ((0, 3, [0, 1, 2]), (3, 6, [0, 1, 2, 3, 4, 5])):
+        await vectors.upsert(made, points[start:end])
+        assert await found(vectors, made) == known
+    await vectors.delete(ME, made, [UUID(int=n) for n in range(5)])
+    assert await found(vectors, made) == [5]
+    await store.drop(made)
+
+
 async def test_making_a_collection_many_times_at_once_makes_one(vectors: Vectors, space: Space) -> None:
     other = Space(Content.CODE, space.embedder, SIZE)
     await asyncio.gather(*(vectors.ensure(other) for _ in range(4)))

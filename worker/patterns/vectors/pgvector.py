@@ -1,6 +1,7 @@
 """Vectors in PostgreSQL itself, by its extension pgvector: nothing more to run, and a backup that holds everything."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,6 +16,10 @@ from worker.patterns.vectors.errors import VectorIndexMissing, VectorRefused, Ve
 
 T = TypeVar("T")
 
+#: Points of an account that are all looked at: sooner done than finding them among those of others, and exact.
+FEW = 3000
+#: How long an account is taken for one that has more; they seldom lose any.
+MANY_S = 600.0
 _CURE = (
     "PostgreSQL lacks the extension vector, 0.8 or later. Install pgvector (Debian: postgresql-18-pgvector), then in "
     "Umbel's database, as a superuser: CREATE EXTENSION vector; CREATE SCHEMA vectors AUTHORIZATION umbel; or set "
@@ -23,12 +28,19 @@ _CURE = (
 
 
 class PgvectorStore:
-    """Collections as tables, searched by HNSW. Works in threads of the running loop; see `VectorStore`."""
+    """Collections as tables, searched by HNSW. Works in threads of the running loop; see `VectorStore`.
+
+    Args:
+        database: where the extension is.
+        few: points of an account that are all looked at.
+    """
 
     name = "pgvector"
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, few: int = FEW) -> None:
         self._database = database
+        self._few = few
+        self._many: dict[tuple[str, UUID], float] = {}  # until when
 
     async def exists(self, space: Space) -> bool:
         """Return whether there is a view to search."""
@@ -59,9 +71,21 @@ class PgvectorStore:
     async def search(self, space: Space, vector: Vector, within: Within, limit: int) -> list[Hit]:
         """Return the nearest points, best first."""
         scope, where, text = AccountScope(within.account_id), _condition(within), _text(vector)
-        return await self._read(
-            lambda connection: vectors.near(connection, scope, space.name, space.dimension, text, where, limit)
-        )
+
+        def near(connection: Any) -> list[Hit]:
+            find = vectors.all_near if self._has_few(connection, scope, space.name) else vectors.near
+            return find(connection, scope, space.name, space.dimension, text, where, limit)
+
+        return await self._read(near)
+
+    def _has_few(self, connection: Any, scope: AccountScope, name: str) -> bool:
+        key, now = (name, scope.account_id), time.monotonic()
+        if self._many.get(key, 0.0) > now:
+            return False
+        few = vectors.are_few(connection, scope, name, self._few)
+        if not few:
+            self._many[key] = now + MANY_S
+        return few
 
     async def count(self, space: Space, within: Within) -> int:
         """Return how many points there are."""
