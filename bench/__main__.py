@@ -75,7 +75,7 @@ def main(only: str | None, rounds: int, smoke: bool, growth: bool, out: Path | N
 
 
 def _lost(before: object) -> str:
-    """Say how much of the machine's time others on its host had since then: what they take is in every time measured."""
+    """Say how much of the machine's time others on its host had since then: it is missing from every rate."""
     now = psutil.cpu_times()._asdict()
     gone = {name: value - getattr(before, name) for name, value in now.items() if not name.startswith("guest")}
     return f"the host gave {gone.get('steal', 0.0) / max(sum(gone.values()), 1e-9):.1%} of the CPU time to others"
