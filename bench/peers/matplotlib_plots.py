@@ -5,6 +5,7 @@ No background, grey text and the colours of Okabe and Ito: readable on light and
 
 import itertools
 import json
+import re
 import statistics
 import sys
 from collections.abc import Callable
@@ -100,6 +101,24 @@ def growth(report: Report) -> Figure:
     return picture
 
 
+def patterns(report: Report) -> Figure:
+    """How many of the right tools each way finds, over the share of what is learned that is false; each stream alone."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for name, rounds in report["rounds"].items():
+        told = re.fullmatch(r"(?P<stream>.+), (?P<share>\d+)% false, (?P<way>.+)", name)
+        if told:
+            ways = found.setdefault(told["stream"], {}).setdefault(told["way"], {})
+            ways[int(told["share"])] = statistics.mean(each["recall"] for each in rounds)
+    picture, axes = plt.subplots(1, len(found), figsize=(8.5, 3.5), sharey=True, squeeze=False)
+    for place, (stream, ways) in zip(axes[0], found.items(), strict=True):
+        for colour, (way, shares) in zip((*COLOURS, GREY), ways.items(), strict=False):
+            place.plot(list(shares), list(shares.values()), "o-", color=colour, markersize=3, linewidth=1.2, label=way)
+        place.set(xlabel="% false", title=stream, ylim=(0, 1))
+    axes[0][0].set_ylabel("share of the right tools")
+    axes[0][-1].legend(fontsize=7)
+    return picture
+
+
 def soak(report: Report) -> Figure:
     """Memory and descriptors of every process family over time."""
     picture, axes = plt.subplots(2, 1, figsize=(8.5, 5.5), sharex=True)
@@ -113,7 +132,9 @@ def soak(report: Report) -> Figure:
     return picture
 
 
-DRAWN: dict[str, Callable[[Report], Figure]] = {"stream": stream, "growth": growth, "soak": soak}
+DRAWN: dict[str, Callable[[Report], Figure]] = {
+    "stream": stream, "growth": growth, "patterns": patterns, "soak": soak,
+}  # fmt: skip
 
 
 def main(figures: Path, plots: Path) -> None:
