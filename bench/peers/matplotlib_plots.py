@@ -102,7 +102,7 @@ def growth(report: Report) -> Figure:
 
 
 def patterns(report: Report) -> Figure:
-    """How many of the right tools each way finds, over the share of what is learned that is false; each stream alone."""
+    """How many of the right tools each way finds, over the share of what was learned that is false, by stream."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for name, rounds in report["rounds"].items():
         told = re.fullmatch(r"(?P<stream>.+), (?P<share>\d+)% false, (?P<way>.+)", name)
