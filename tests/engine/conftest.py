@@ -63,7 +63,8 @@ class Lab:
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Poll a condition until it holds; fail with what it last gave."""
         end = time.monotonic() + PATIENCE_S
-        while not (found := await asyncio.to_thread(condition)):
+        # Judged in the thread: a list that was empty there may have been filled on the loop by the time it is back.
+        while not (found := await asyncio.to_thread(lambda: condition() or None)):
             assert time.monotonic() < end, f"never became true; last: {found!r}"
             await asyncio.sleep(0.02)
         return found
