@@ -143,7 +143,8 @@ def _pattern(chance: random.Random, made: Holding, popular: Draw, families: Fami
     tools = list(made.nodes[NodeKind.TOOL])
     used = list(dict.fromkeys(tools[popular(chance)] for _ in range(chance.choice((3, 4, 4, 5)))))
     steps = [{"tool": tool, "arguments": {"about": "input", "from": "composed"}} for tool in used]
-    return {"id": new_id(), "title": ", then ".join(used), "situation": " ".join(said), "steps": steps}
+    told = {"id": new_id(), "title": ", then ".join(used), "situation": " ".join(said), "steps": steps}
+    return told | {"runs": len(made.patterns) % 3 + 1}
 
 
 def _edges(chance: random.Random, made: Holding, node: int, ends: Mapping[NodeKind, Sequence[int]]) -> Iterator[Key]:
@@ -182,9 +183,7 @@ def _rows(made: Sequence[Holding]) -> dict[str, list[Sequence[Any]]]:
         for number, row in enumerate(each.patterns):
             told = (row["title"], row["situation"], json.dumps(row["steps"]), row["id"].hex, "active")
             rows["patterns"].append((row["id"], account, "workflow", *told))
-            rows["pattern_evidence"] += [
-                (row["id"], new_id(), account, new_id(), "tests") for _ in range(number % 3 + 1)
-            ]
+            rows["pattern_evidence"] += [(row["id"], new_id(), account, new_id(), "tests") for _ in range(row["runs"])]
             if number % 10 == 0:
                 rows["pattern_credit"].append((row["id"], account, "promote", 0.2, 0.1, 0.3, 40, 20))
     return rows

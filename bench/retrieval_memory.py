@@ -66,7 +66,8 @@ class Memory:
 def _found(row: Mapping[str, object]) -> Found:
     steps = cast(list[dict[str, dict[str, str]]], row["steps"])
     tools, roles = tuple(str(step["tool"]) for step in steps), tuple(step["arguments"] for step in steps)
-    return Found(cast(UUID, row["id"]), 1, "workflow", str(row["title"]), str(row["situation"]), tools, roles, 0.0)
+    said = str(row["title"]), str(row["situation"])
+    return Found(cast(UUID, row["id"]), 1, "workflow", *said, tools, roles, 0.0, runs=cast(int, row["runs"]))
 
 
 class Dictionaries:

@@ -94,6 +94,13 @@ def test_given_patterns_differ_from_each_other() -> None:
     assert [each.id.int for each in chosen] == [0, 9, 1]
 
 
+def test_of_patterns_as_like_a_request_the_one_that_more_runs_showed_comes_first() -> None:
+    once, often = found(id=UUID(int=1), runs=1), found(id=UUID(int=2), tools=("find", "pay"), runs=30)
+    assert [each.id.int for each in diverse([once, often], 1)] == [2]
+    unlike = often._replace(similarity=once.similarity - 0.2, runs=10**6)
+    assert [each.id.int for each in diverse([once, unlike], 1)] == [1], "popular is not yet fitting"
+
+
 def test_fewer_patterns_than_asked_for_are_all_given() -> None:
     assert len(diverse([found()], 3)) == 1
     assert diverse([], 3) == []

@@ -1,5 +1,6 @@
 """Which of the patterns found are given: alike to the request, unlike each other, within a budget of tokens."""
 
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -9,6 +10,9 @@ from uuid import UUID
 GIVEN_MAX, FOUND_MAX = 3, 12
 #: How much being alike to the request weighs against being unlike what is given already.
 BALANCE = 0.7
+#: How much nearer a pattern counts that many runs showed, and how often their number doubles until it is that much.
+#: More finds more where much of what is learned is false, and less where all of it is true.
+SHOWN, DOUBLINGS = 0.1, 6
 #: Characters in a token, on average.
 CHARACTERS = 4
 
@@ -57,8 +61,11 @@ class Found(NamedTuple):
 
     @property
     def nearness(self) -> float:
-        """What patterns are ordered by: how alike, and what speaks for it besides."""
-        return self.similarity + self.support
+        """What patterns are ordered by: how alike, and what speaks for it besides.
+
+        A run taken for a success by mistake is one run; what is right is shown again and again.
+        """
+        return self.similarity + self.support + SHOWN * min(math.log2(max(self.runs, 1)) / DOUBLINGS, 1)
 
 
 def alike(one: Found, other: Found) -> float:
