@@ -125,7 +125,7 @@ class EdgeTaken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a walk came to, the nearest first, and there the newest; `cut` where there was more than `most`."""
+    """What a walk came to, the nearest first, and there the newest; `cut` where there was more."""
 
     nodes: Sequence[NodeMet] = ()
     edges: Sequence[EdgeTaken] = ()
@@ -136,20 +136,16 @@ class Way:
     """What a walk came to so far, step by step, within its limit of nodes."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._nodes: dict[int, NodeMet] = {}
         self._edges: dict[tuple[int, str, int], EdgeTaken] = {}
-        self._cut = False
-
-    def begin(self, nodes: Iterable[NodeMet]) -> list[int]:
-        """Begin with the starts; return what `come_to` does."""
-        return self.come_to(nodes, ())
+        self.cut = False
 
     def come_to(self, nodes: Iterable[NodeMet], edges: Iterable[EdgeTaken]) -> list[int]:
         """Add a step's edges and the nodes they lead to, the newest first; return the ids of those that are new."""
         met = {node.id: node for node in nodes if node.id not in self._nodes}
-        kept = sorted(met, reverse=True)[: self._most - len(self._nodes)]
-        self._cut = self._cut or len(kept) < len(met)
+        kept = sorted(met, reverse=True)[: self.most - len(self._nodes)]
+        self.cut = self.cut or len(kept) < len(met)
         self._nodes |= {id: met[id] for id in kept}
         self._edges |= {edge[:3]: edge for edge in edges}
         return kept
@@ -157,7 +153,7 @@ class Way:
     def walk(self) -> Walk:
         """Return all of it, without edges to nodes there was no room for."""
         taken = (self._edges[key] for key in sorted(self._edges) if {key[0], key[2]} <= self._nodes.keys())
-        return Walk(list(self._nodes.values()), list(taken), self._cut)
+        return Walk(list(self._nodes.values()), list(taken), self.cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +172,12 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
         "outward": reach.outward,
         "inward": reach.inward,
         "fan": reach.fan,
-        "visits": VISITS + 5 * reach.most,
+        "visits": _visits(reach.most),
     }
     given = {"start_kinds": [start.kind for start in starts], "start_keys": [start.key for start in starts]}
     rows = _FIRST(connection, {**limits, **given}).all()
     way = Way(reach.most)
-    way.begin(_nodes((row for row in rows if row[0] is None), 0))
+    way.come_to(_nodes((row for row in rows if row[0] is None), 0), ())
     level = _come(way, [row for row in rows if row[0] is not None], 1)
     for depth in range(2, reach.depth + 1):
         level = _come(way, _NEXT(connection, {**limits, "ids": level}).all() if level else (), depth)
@@ -189,8 +185,13 @@ def walk(connection: Connection, scope: AccountScope, starts: Sequence[Place], r
 
 
 def _come(way: Way, rows: Sequence[Any], depth: int) -> list[int]:
+    way.cut = way.cut or len(rows) >= _visits(way.most)
     edges = (EdgeTaken(row[0], row[1], row[2], row[3] or {}) for row in rows)
     return way.come_to(_nodes(rows, depth), edges)
+
+
+def _visits(most: int) -> int:
+    return VISITS + 5 * most
 
 
 def _nodes(rows: Iterable[Any], depth: int) -> Iterator[NodeMet]:

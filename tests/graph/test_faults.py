@@ -13,7 +13,7 @@ from config.settings import Settings
 from models.base import new_id
 from models.database import Database
 from models.patterns import Consumer, EdgeKind
-from models.repositories import graph, pattern_outbox
+from models.repositories import graph, graph_walks, pattern_outbox
 from models.repositories.graph import EdgeRow, NodeRow
 from models.repositories.graph_walks import Place, Reach
 from models.scope import AccountScope
@@ -68,6 +68,17 @@ async def test_what_a_store_that_was_down_missed_waits_for_it(
     database.run(lambda connection: connection.exec_driver_sql(again))
     assert await facts.follow() == 3
     assert set(await facts.near("Pattern:p")) == {"Pattern:p", "Tool:a"}
+
+
+async def test_a_step_that_took_as_many_edges_as_it_may_says_that_there_is_more(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await facts.tell(*(("Pattern:p", USES, f"Tool:{number}") for number in range(20)))
+    assert not (await facts.walk("Pattern:p", depth=1, most=50)).cut
+    monkeypatch.setattr(graph_walks, "VISITS", -240)
+    for depth in (1, 2):
+        walk = await facts.walk("Pattern:p", depth=depth, most=50)
+        assert (walk.cut, len(walk.edges)) == (True, 10)
 
 
 async def test_a_wrong_password_is_refused_not_waited_for(neo4j_settings: Settings) -> None:

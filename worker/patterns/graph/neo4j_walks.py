@@ -56,7 +56,8 @@ async def walk(ask: Ask, starts: Sequence[Place], reach: Reach) -> Walk:
     """Return what is near the starts."""
     way = Way(reach.most)
     found = await ask.all(cypher.STARTS, starts=[start._asdict() for start in starts])
-    level = way.begin(NodeMet(row["id"], row["kind"], row["key"], _told(row["properties"]), 0) for row in found)
+    starting = (NodeMet(row["id"], row["kind"], row["key"], _told(row["properties"]), 0) for row in found)
+    level = way.come_to(starting, ())
     for depth in range(1, reach.depth + 1 if reach.kinds and (reach.outward or reach.inward) else 0):
         rows = await _step(ask, level, reach)
         nodes = (NodeMet(row.id, row.kind, row.key, _told(row.properties), depth) for row in rows)
