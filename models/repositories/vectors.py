@@ -202,23 +202,20 @@ def are_few(connection: Connection, scope: AccountScope, name: str, most: int) -
         return bool(connection.exec_driver_sql(_FEW.format(name=_checked(name)), values).scalar_one())
 
 
-def all_near(
-    connection: Connection, scope: AccountScope, name: str, dimension: int, vector: str, where: Condition, limit: int
-) -> list[Hit]:
-    """Return what `near` does, by a look at every point the account has.
-
-    Raises:
-        NotFound: there is no collection of this name.
-    """
-    values = {**where._asdict(), "account_id": str(scope.account_id), "vector": vector, "limit": limit}
-    with _missing():
-        return _found(connection, _EXACT.format(name=_checked(name), type=_kind_of(dimension)), values)
-
-
 def near(
-    connection: Connection, scope: AccountScope, name: str, dimension: int, vector: str, where: Condition, limit: int
+    connection: Connection,
+    scope: AccountScope,
+    name: str,
+    dimension: int,
+    vector: str,
+    where: Condition,
+    limit: int,
+    *,
+    whole: bool = False,
 ) -> list[Hit]:
     """Return the account's points nearest to a vector, best first; straight on the driver, or in a transaction.
+
+    With `whole` every point the account has is looked at, otherwise only where the index finds too few.
 
     Raises:
         NotFound: there is no collection of this name.
@@ -226,8 +223,8 @@ def near(
     values = {**where._asdict(), "account_id": str(scope.account_id), "vector": vector, "limit": limit}
     names = {"name": _checked(name), "type": _kind_of(dimension), "effort": min(max(4 * limit, LEAST_EFFORT), 1000)}
     with _missing():
-        rows = _found(connection, _NEAR.format(**names), values)
-    return rows if len(rows) == limit else all_near(connection, scope, name, dimension, vector, where, limit)
+        rows = [] if whole else _found(connection, _NEAR.format(**names), values)
+        return rows if len(rows) == limit else _found(connection, _EXACT.format(**names), values)
 
 
 def _found(connection: Connection, statement: str, values: dict[str, Any]) -> list[Hit]:

@@ -73,8 +73,8 @@ class PgvectorStore:
         scope, where, text = AccountScope(within.account_id), _condition(within), _text(vector)
 
         def near(connection: Any) -> list[Hit]:
-            find = vectors.all_near if self._has_few(connection, scope, space.name) else vectors.near
-            return find(connection, scope, space.name, space.dimension, text, where, limit)
+            whole = self._has_few(connection, scope, space.name)
+            return vectors.near(connection, scope, space.name, space.dimension, text, where, limit, whole=whole)
 
         return await self._read(near)
 
