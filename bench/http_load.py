@@ -89,11 +89,9 @@ async def _connection(port: int, left: Iterator[tuple[float, bytes]], delays: li
 def _due(began: float, rate: float) -> Iterator[float]:
     """Give when each request comes; 0: as soon as a connection is free."""
     chance = random.Random(0)
-    return (
-        accumulate(repeat(rate), lambda due, rate: due + chance.expovariate(rate), initial=began)
-        if rate
-        else repeat(0.0)
-    )
+    if not rate:
+        return repeat(0.0)
+    return accumulate(repeat(rate), lambda due, rate: due + chance.expovariate(rate), initial=began)
 
 
 async def _all(port: int, requests: list[str], connections: int, count: int, rate: float) -> dict[str, object]:
